@@ -46,7 +46,7 @@ install_packages() {
   fi
   say "Installing ${missing[*]}"
   local apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o Dpkg::Use-Pty=0)
-  "${apt[@]}" update || echo "warning: the package lists could not be brought up to date; trying with the old ones" >&2
+  "${apt[@]}" update || echo "warning: could not bring the package lists up to date; trying the old ones" >&2
   "${apt[@]}" install --no-install-recommends "${missing[@]}" ||
     die "apt-get could not install: ${missing[*]}" \
       "Its own message stands above. No network, or no deb.debian.org in /etc/apt? Then as root, run:" \
@@ -63,7 +63,7 @@ build_jobs() {
   echo $((by_memory < cores ? by_memory : cores))
 }
 
-# configure PRESET [-DNAME=VALUE...]: writes build/PRESET's build files, unless they are there and no older than the presets.
+# configure PRESET [-DNAME=VALUE...]: writes the build files of build/PRESET, unless they are there and up to date.
 configure() {
   local preset=$1 folder=build/$1 options=()
   shift
