@@ -37,7 +37,7 @@ install_packages() {
   if ((${#missing[@]} == 0)); then return 0; fi
 
   local as_root=()
-  if ((EUID != 0)); then
+  if (($(id -u) != 0)); then
     command -v sudo >/dev/null ||
       die "packages are missing, and installing them needs root, but there is no sudo." \
         "As root, run: apt-get install ${missing[*]}"
