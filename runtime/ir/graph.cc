@@ -324,6 +324,8 @@ std::unique_ptr<Graph> Graph::Clone(absl::flat_hash_map<const Value*, Value*>* m
   copy->metadata = metadata;
   copy->producer_name = producer_name;
   copy->producer_version = producer_version;
+  copy->model_domain = model_domain;
+  copy->model_version = model_version;
   copy->ir_version = ir_version;
   copy->functions = functions;
   absl::flat_hash_map<const Value*, Value*> local;
@@ -393,6 +395,8 @@ std::vector<Value*> Graph::Inline(const Graph& body, absl::Span<Value* const> ar
       if (resolved != nullptr) spec.attrs.emplace(name, ResolveInside(*resolved, attrs));
     }
     Node* copy = AddNode(std::move(spec), before);
+    copy->overload_ = n->overload_;
+    copy->metadata_ = n->metadata_;
     for (size_t i = 0; i < n->outputs_.size(); ++i) {
       if (n->outputs_[i] == nullptr) continue;
       map[n->outputs_[i]] = copy->outputs_[i];

@@ -56,8 +56,9 @@ class Value {
   const Tensor& initializer() const { return initializer_; }
   // A state is an initializer that a training step replaces; passes must not fold it.
   bool is_state() const { return is_state_; }
-  // A value that nothing may fold away: initializer and not a state.
-  bool is_constant() const { return is_initializer() && !is_state_; }
+  // A value that is the same in every run: an initializer that is neither a state nor the default
+  // of a graph input.
+  bool is_constant() const { return is_initializer() && !is_state_ && !is_input_; }
 
  private:
   friend class Graph;
@@ -80,6 +81,12 @@ class Node {
   const std::string& name() const { return name_; }  // may be empty; not necessarily unique
   const std::string& domain() const { return domain_; }
   const std::string& op_type() const { return op_type_; }
+  // Which of several functions of one name is called; empty for operators.
+  const std::string& overload() const { return overload_; }
+  void set_overload(std::string overload) { overload_ = std::move(overload); }
+  // What tools noted about the node (metadata_props).
+  const std::map<std::string, std::string>& metadata() const { return metadata_; }
+  void set_metadata(std::map<std::string, std::string> m) { metadata_ = std::move(m); }
   // The version of the domain's operator set that gives the node its meaning.
   int opset() const { return opset_; }
   void set_opset(int opset) { opset_ = opset; }
@@ -121,7 +128,8 @@ class Node {
 
  private:
   friend class Graph;
-  std::string name_, domain_, op_type_, doc_;
+  std::string name_, domain_, op_type_, overload_, doc_;
+  std::map<std::string, std::string> metadata_;
   int opset_ = 0;
   std::vector<Value*> inputs_, outputs_;
   int captures_ = 0;
@@ -158,6 +166,8 @@ class Graph {
   std::map<std::string, int> opset_imports;
   std::map<std::string, std::string> metadata;  // the model's metadata_props
   std::string producer_name, producer_version;
+  std::string model_domain;  // the model's name space
+  int64_t model_version = 0;
   int64_t ir_version = 0;
   std::vector<Function> functions;
 
@@ -165,7 +175,7 @@ class Graph {
   // Names are unique; an empty or taken name is made unique ("add", "add_1", ...).
   Value* AddInput(absl::string_view name, Type type);
   Value* AddInitializer(absl::string_view name, Tensor tensor);
-  // A graph input with a default, as models of IR version 3 list every initializer.
+  // Gives a graph input a default, which a run may replace.
   void SetInitializer(Value* input, Tensor tensor);
   // Makes an initializer a plain graph input again (drops its tensor).
   void ClearInitializer(Value* value);
