@@ -1,0 +1,69 @@
+#include "runtime/data/gather.h"
+
+#include <cstring>
+
+namespace graphrun {
+namespace {
+
+using BatchTypes = TypeList<float, int64_t, double, int32_t>;
+using SourceTypes = Concat<NumericTypes, TypeList<bool>>;
+using Converter = void (*)(const void* from, void* to, int64_t count);
+
+template <typename From, typename To>
+void Convert(const void* from, void* to, int64_t count) {
+  const auto* in = static_cast<const From*>(from);
+  auto* out = static_cast<To*>(to);
+  for (int64_t i = 0; i < count; ++i) out[i] = static_cast<To>(in[i]);
+}
+
+template <typename To, typename... Froms>
+Converter FindFrom(TypeList<Froms...>, DType from) {
+  Converter found = nullptr;
+  ((kDTypeOf<Froms> == from ? (found = &Convert<Froms, To>, true) : false) || ...);
+  return found;
+}
+
+template <typename... Tos>
+Converter FindConverter(TypeList<Tos...>, DType from, DType to) {
+  Converter found = nullptr;
+  ((kDTypeOf<Tos> == to ? (found = FindFrom<Tos>(SourceTypes(), from), true) : false) || ...);
+  return found;
+}
+
+}  // namespace
+
+bool ConvertElements(DType from_type, const void* from, DType to_type, void* to, int64_t count) {
+  if (from_type == to_type && from_type != DType::kString) {
+    if (count > 0) std::memcpy(to, from, static_cast<size_t>(count * DTypeSize(to_type)));
+    return true;
+  }
+  const Converter convert = FindConverter(BatchTypes(), from_type, to_type);
+  if (convert == nullptr) return false;
+  convert(from, to, count);
+  return true;
+}
+
+bool GatherRows(const Tensor& column, absl::Span<const int64_t> rows, Tensor* out) {
+  if (rows.empty()) return true;
+  const int64_t width = out->num_elements() / static_cast<int64_t>(rows.size());
+  const int64_t from_bytes = width * DTypeSize(column.dtype());
+  const int64_t to_bytes = width * DTypeSize(out->dtype());
+  const auto* from = static_cast<const char*>(column.raw());
+  auto* to = static_cast<char*>(out->mutable_raw());
+  if (column.dtype() == out->dtype() && column.dtype() != DType::kString) {
+    for (const int64_t row : rows) {
+      std::memcpy(to, from + row * from_bytes, static_cast<size_t>(from_bytes));
+      to += to_bytes;
+    }
+    return true;
+  }
+  const Converter convert = FindConverter(BatchTypes(), column.dtype(), out->dtype());
+  if (convert == nullptr) return false;
+  for (const int64_t row : rows) {
+    convert(from + row * from_bytes, to, width);
+    to += to_bytes;
+  }
+  return true;
+}
+
+}  // namespace graphrun
