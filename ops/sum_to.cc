@@ -58,6 +58,9 @@ void RegisterSumToOps(OpRegistry& ops) {
               .Types("U", kAnyType)
               .Infer(InferSumTo)
               .ShapeOnly(1)
+              .NoOp([](const NodeContext& c) {
+                return c.node().input(0)->shape().SurelyEquals(c.node().input(1)->shape()) ? 0 : -1;
+              })
               .NoGradientFor({1})
               .Kernel("native",
                       [](PrepareContext& c) -> absl::StatusOr<std::unique_ptr<Kernel>> {

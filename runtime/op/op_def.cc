@@ -57,6 +57,14 @@ OpDef& OpDef::InPlace(int input, int output) {
   in_place_.emplace_back(input, output);
   return *this;
 }
+OpDef& OpDef::View() {
+  view_ = true;
+  return *this;
+}
+OpDef& OpDef::NoOp(std::function<int(const NodeContext&)> same_as) {
+  no_op_ = std::move(same_as);
+  return *this;
+}
 OpDef& OpDef::ShapeOnly(int input) {
   shape_only_.push_back(input);
   return *this;

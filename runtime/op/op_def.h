@@ -80,6 +80,12 @@ class OpDef {
   OpDef& Body(BodyFn fn);
   // Output `output` may take the memory of input `input` where sizes and layouts agree.
   OpDef& InPlace(int input, int output);
+  // Output 0 is input 0's elements in the same order under other sizes (Reshape, Flatten, ...): where the input is
+  // row-major the plan lets both share memory and runs nothing.
+  OpDef& View();
+  // Says for which nodes output 0 simply is one of the inputs (Identity, Dropout in inference, a Cast to the same type):
+  // the input's index, or -1. Asked when types are inferred; other outputs must be unused.
+  OpDef& NoOp(std::function<int(const NodeContext&)> same_as);
   // Kernels read only the sizes of input i.
   OpDef& ShapeOnly(int input);
   OpDef& PointwiseBlock(Pointwise::Block block,
@@ -109,6 +115,8 @@ class OpDef {
   const BodyFn& body() const { return body_; }
   const std::vector<std::pair<int, int>>& in_place() const { return in_place_; }
   bool is_shape_only(int input) const;
+  bool is_view() const { return view_; }
+  const std::function<int(const NodeContext&)>& no_op() const { return no_op_; }
   const graphrun::Pointwise& pointwise() const { return pointwise_; }
   bool is_random() const { return random_; }
   const std::vector<Sample>& samples() const { return samples_; }
@@ -134,6 +142,8 @@ class OpDef {
   std::vector<int> no_gradient_for_, shape_only_;
   graphrun::Pointwise pointwise_;
   bool random_ = false;
+  bool view_ = false;
+  std::function<int(const NodeContext&)> no_op_;
   std::vector<Sample> samples_;
   std::vector<int> versions_;
 };
