@@ -1,9 +1,13 @@
-// A program outside the tree: it links the installed library and prints what that says.
+// A program outside the tree: it asks the installed library for its operators.
 #include <iostream>
 
-#include "runtime/base/dtype.h"
+#include "ops/ops.h"
+#include "runtime/op/op_registry.h"
 
 int main() {
-  std::cout << graphrun::DTypeName(graphrun::DType::kFloat32) << "\n";
-  return 0;
+  graphrun::OpRegistry ops;
+  graphrun::RegisterOps(ops);
+  const bool knows = ops.Find("", "Add", 14) != nullptr;
+  std::cout << (knows ? "Add is known\n" : "Add is unknown\n");
+  return knows ? 0 : 1;
 }
