@@ -1,0 +1,180 @@
+// MatMul, and ai.graphrun.FusedMatMul: a matrix product that takes its operands transposed.
+//
+// Source: https://onnx.ai/onnx/operators/onnx__MatMul.html (1, 9, 13). Element types: every number
+// (the standard leaves out the 8- and 16-bit integers); integers wrap around.
+#include "ops/matmul_native.h"
+#include "runtime/op/op_registry.h"
+
+namespace graphrun {
+namespace {
+
+absl::StatusOr<std::unique_ptr<Kernel>> NativeMatMul(PrepareContext& c) {
+  const MatMulShape s =
+      MatMulShape::Of(c.input_dims(0), c.input_dims(1), c.Int("transA") != 0, c.Int("transB") != 0)
+          .Simplified();
+  const float alpha = c.Float("alpha", 1);
+  std::unique_ptr<Kernel> kernel;
+  DispatchDType(NumericTypes(), c.input_dtype(0), [&]<typename T>() {
+    kernel = MakeKernel([s, alpha](RunContext& r) {
+      T* y = r.output(0).mutable_data<T>();
+      BatchedMatMul(s, r.input(0).data<T>(), r.input(1).data<T>(),
+                    [&](int64_t batch, int64_t i, int64_t j, const ProductSum<T>* sums, int64_t n) {
+                      T* row = y + (batch * s.m + i) * s.n + j;
+                      if constexpr (std::is_integral_v<T>) {
+                        for (int64_t q = 0; q < n; ++q) row[q] = static_cast<T>(sums[q]);
+                      } else {
+                        const auto scale = static_cast<Compute<T>>(alpha);
+                        for (int64_t q = 0; q < n; ++q) row[q] = T(scale * sums[q]);
+                      }
+                    });
+      return absl::OkStatus();
+    });
+  });
+  return kernel;
+}
+
+absl::Status InferMatMul(InferContext& c) {
+  GR_ASSIGN_OR_RETURN(Shape y, InferMatMulShape(c, c.input_shape(0), c.input_shape(1)));
+  c.set_output(0, c.input_dtype(0), std::move(y));
+  return absl::OkStatus();
+}
+
+absl::Status InferFusedMatMul(InferContext& c) {
+  for (const int i : {0, 1}) {
+    if (c.input_shape(i).has_rank() && c.input_shape(i).rank() < 2) {
+      return c.Error("input ", c.def().inputs()[static_cast<size_t>(i)].name, " has shape ",
+                     c.input_shape(i).ToString(), " but must have at least 2 axes");
+    }
+  }
+  GR_ASSIGN_OR_RETURN(Shape y, InferMatMulShape(c, c.input_shape(0), c.input_shape(1),
+                                                c.Int("transA") != 0, c.Int("transB") != 0));
+  c.set_output(0, c.input_dtype(0), std::move(y));
+  return absl::OkStatus();
+}
+
+Expr Product(Expr a, Expr b, bool trans_a, bool trans_b) {
+  Builder& e = *a.builder();
+  const bool flat = a.shape().has_rank() && b.shape().has_rank() && a.shape().rank() == 2 &&
+                    b.shape().rank() == 2;
+  if (flat) return e.Op("Gemm", {a, b}, {{"transA", trans_a}, {"transB", trans_b}});
+  return e.Op("FusedMatMul", {a, b}, {{"transA", trans_a}, {"transB", trans_b}}, kGraphrunDomain);
+}
+
+// x [..., C] as a matrix [rows, C].
+Expr Flattened(Expr x) {
+  const Dim& last = x.shape()[x.shape().rank() - 1];
+  if (last.is_number() && last.value() > 0) return Reshape(x, {-1, last.value()});
+  return x.builder()->Op("Flatten", {x}, {{"axis", x.shape().rank() - 1}});
+}
+
+// da = dy b^T, db = a^T dy; a weight matrix shared by a whole batch is one product over all rows.
+void MatMulGradient(GradContext& g) {
+  Expr a = g.x(0), b = g.x(1), dy = g.dy();
+  const bool row = a.shape().has_rank() && a.shape().rank() == 1;
+  const bool column = b.shape().has_rank() && b.shape().rank() == 1;
+  if (column) {
+    b = Unsqueeze(b, {1});
+    dy = Unsqueeze(dy, {-1});
+  }
+  if (row) {
+    a = Unsqueeze(a, {0});
+    dy = Unsqueeze(dy, {-2});
+  }
+  if (g.needs(0)) g.dx(0, Product(dy, b, false, true));
+  if (!g.needs(1)) return;
+  Expr db;
+  if (!row && a.shape().has_rank() && b.shape().has_rank() && a.shape().rank() > 2 &&
+      b.shape().rank() == 2) {
+    db = Product(Flattened(a), Flattened(dy), true, false);
+  } else {
+    db = Product(a, dy, true, false);
+  }
+  g.dx(1, column ? Squeeze(db, {-1}) : db);
+}
+
+Expr LastAxesSwapped(Expr x) {
+  std::vector<int64_t> perm;
+  for (int i = 0; i < x.shape().rank(); ++i) perm.push_back(i);
+  std::swap(perm[perm.size() - 1], perm[perm.size() - 2]);
+  return Transpose(x, std::move(perm));
+}
+
+// y = alpha * a' b': da' = alpha * dy b'^T, db' = alpha * a'^T dy, each transposed back where the
+// operand was.
+void FusedMatMulGradient(GradContext& g) {
+  const bool ta = g.Int("transA") != 0, tb = g.Int("transB") != 0;
+  const auto product = [&](Expr a, Expr b, bool trans_a, bool trans_b) {
+    return g.builder().Op(
+        "FusedMatMul", {a, b},
+        {{"transA", trans_a}, {"transB", trans_b}, {"alpha", g.Float("alpha", 1)}},
+        kGraphrunDomain);
+  };
+  Expr a = g.x(0), b = g.x(1), dy = g.dy();
+  if (g.needs(0)) g.dx(0, ta ? product(b, dy, tb, true) : product(dy, b, false, !tb));
+  if (g.needs(1)) g.dx(1, tb ? product(dy, a, true, ta) : product(a, dy, !ta, false));
+}
+
+void FusedMatMulBody(BodyContext& b) {
+  Expr x = b.x(0), w = b.x(1);
+  if (!x.shape().has_rank() || !w.shape().has_rank()) {
+    b.Refuse(b.Error("the ranks of A and B must be known"));
+    return;
+  }
+  if (b.Int("transA") != 0) x = LastAxesSwapped(x);
+  if (b.Int("transB") != 0) w = LastAxesSwapped(w);
+  Expr y = MatMul(x, w);
+  const float alpha = b.Float("alpha", 1);
+  b.Return(alpha == 1 ? y : y * alpha);
+}
+
+}  // namespace
+
+void RegisterMatmulOps(OpRegistry& ops) {
+  ops.Add(OpDef("MatMul", 1)
+              .Versions({1, 9, 13})
+              .Input("A", "T")
+              .Input("B", "T")
+              .Output("Y", "T")
+              .Types("T", kNumeric)
+              .Infer(InferMatMul)
+              .Kernel("native", NativeMatMul)
+              .Gradient(MatMulGradient)
+              .Try(Sample().In({2, 3}).In({3, 4}))
+              .Try(Sample().In({2, 3}).In({3, 4}).Constant())
+              .Try(Sample().In({5, 2, 3}).In({3, 4}))
+              .Try(Sample().In({5, 2, 3}).In({5, 3, 4}))
+              .Try(Sample().In({2, 1, 2, 3}).In({5, 3, 4}))
+              .Try(Sample().In({5, 2, 3}).In({1, 3, 4}))
+              .Try(Sample().In({2, 3}).In({4, 3, 2}))
+              .Try(Sample().In({3}).In({3}))
+              .Try(Sample().In({3}).In({4, 3, 2}))
+              .Try(Sample().In({4, 2, 3}).In({3}))
+              .Try(Sample().In({0, 3}).In({3, 4}))
+              .Try(Sample().In({2, 0}).In({0, 4}))
+              .Try(Sample().In({70, 33}).In({33, 150}))
+              .Try(Sample()
+                       .In(Tensor::Of<int32_t>({1, 2}, {3, -4}))
+                       .In(Tensor::Of<int32_t>({2, 1}, {5, 6}))
+                       .Gives(Tensor::Of<int32_t>({1, 1}, {-9})))
+              .Try(Sample().In({2, 3}).In({2, 3}).Refused("must have 3 rows"))
+              .Try(Sample().In(Dims{}).In({2, 3}).Refused("is a scalar")));
+  ops.Add(OpDef("FusedMatMul", 1, kGraphrunDomain)
+              .Input("A", "T")
+              .Input("B", "T")
+              .Output("Y", "T")
+              .Types("T", kFloats)
+              .Attr("transA", 0)
+              .Attr("transB", 0)
+              .Attr("alpha", 1.0f)
+              .Infer(InferFusedMatMul)
+              .Kernel("native", NativeMatMul)
+              .Gradient(FusedMatMulGradient)
+              .Body(FusedMatMulBody)
+              .Try(Sample().In({3, 2}).In({4, 3}).Attr("transA", 1).Attr("transB", 1))
+              .Try(Sample().In({5, 3, 2}).In({5, 3, 4}).Attr("transA", 1).Attr("alpha", 0.5f))
+              .Try(Sample().In({5, 2, 3}).In({4, 3}).Attr("transB", 1))
+              .Try(Sample().In({2, 1, 3, 2}).In({5, 3, 4}).Attr("transA", 1))
+              .Try(Sample().In({3}).In({3, 2}).Refused("at least 2 axes")));
+}
+
+}  // namespace graphrun
