@@ -112,7 +112,7 @@ absl::StatusOr<std::vector<Datum>> RunPrepared(
     if (!type.is_tensor() || !type.tensor.shape.is_concrete()) continue;
     const Dims dims = type.tensor.shape.ToDims();
     bool aliased = false;
-    for (const auto& [input, output] : def.in_place()) {
+    for (const auto& [input, output] : def.in_place(node)) {
       if (!options.in_place || output != o || aliased || !node.has_input(input)) continue;
       Datum& source = given[static_cast<size_t>(input)];
       if (!source.is_tensor() || source.tensor.dtype() != type.tensor.dtype ||

@@ -65,6 +65,17 @@ OpDef& OpDef::NoOp(std::function<int(const NodeContext&)> same_as) {
   no_op_ = std::move(same_as);
   return *this;
 }
+OpDef& OpDef::InPlace(InPlaceFn pairs) {
+  in_place_fn_ = std::move(pairs);
+  return *this;
+}
+std::vector<std::pair<int, int>> OpDef::in_place(const Node& node) const {
+  std::vector<std::pair<int, int>> pairs = in_place_;
+  if (in_place_fn_) {
+    for (const auto& pair : in_place_fn_(node)) pairs.push_back(pair);
+  }
+  return pairs;
+}
 OpDef& OpDef::ShapeOnly(int input) {
   shape_only_.push_back(input);
   return *this;

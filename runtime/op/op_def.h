@@ -80,11 +80,15 @@ class OpDef {
   OpDef& Body(BodyFn fn);
   // Output `output` may take the memory of input `input` where sizes and layouts agree.
   OpDef& InPlace(int input, int output);
-  // Output 0 is input 0's elements in the same order under other sizes (Reshape, Flatten, ...): where the input is
-  // row-major the plan lets both share memory and runs nothing.
+  // The same for a number of inputs and outputs that depends on the node: (input, output) pairs.
+  using InPlaceFn = std::function<std::vector<std::pair<int, int>>(const Node&)>;
+  OpDef& InPlace(InPlaceFn pairs);
+  // Output 0 is input 0's elements in the same order under other sizes (Reshape, Flatten, ...):
+  // where the input is row-major the plan lets both share memory and runs nothing.
   OpDef& View();
-  // Says for which nodes output 0 simply is one of the inputs (Identity, Dropout in inference, a Cast to the same type):
-  // the input's index, or -1. Asked when types are inferred; other outputs must be unused.
+  // Says for which nodes output 0 simply is one of the inputs (Identity, Dropout in inference, a
+  // Cast to the same type): the input's index, or -1. Asked when types are inferred; other outputs
+  // must be unused.
   OpDef& NoOp(std::function<int(const NodeContext&)> same_as);
   // Kernels read only the sizes of input i.
   OpDef& ShapeOnly(int input);
@@ -113,7 +117,9 @@ class OpDef {
   const std::string& not_differentiable() const { return not_differentiable_; }
   bool gradient_flows_to(int input) const;
   const BodyFn& body() const { return body_; }
-  const std::vector<std::pair<int, int>>& in_place() const { return in_place_; }
+  // The pairs for this node, preferred ones first. An input may occur with several outputs and the
+  // other way round: whoever plans memory gives each to at most one.
+  std::vector<std::pair<int, int>> in_place(const Node& node) const;
   bool is_shape_only(int input) const;
   bool is_view() const { return view_; }
   const std::function<int(const NodeContext&)>& no_op() const { return no_op_; }
@@ -139,6 +145,7 @@ class OpDef {
   GradientFn gradient_;
   BodyFn body_;
   std::vector<std::pair<int, int>> in_place_;
+  InPlaceFn in_place_fn_;
   std::vector<int> no_gradient_for_, shape_only_;
   graphrun::Pointwise pointwise_;
   bool random_ = false;

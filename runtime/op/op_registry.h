@@ -17,8 +17,8 @@ namespace graphrun {
 struct Rewrite {
   std::string name;
   // Rewrites run in order of phase, then of registration: kCanonical simplifies, kFuse makes fused
-  // operators.
-  enum class Phase { kCanonical, kFuse } phase = Phase::kFuse;
+  // operators around one with a kernel of its own, kPointwise gathers the elementwise rest.
+  enum class Phase { kCanonical, kFuse, kPointwise } phase = Phase::kFuse;
   std::function<absl::StatusOr<bool>(Graph&, const class OpRegistry&)> run;
 };
 
