@@ -214,6 +214,8 @@ class Graph {
   // Nodes in a list order that passes may rely on being topological after Sort().
   const std::list<std::unique_ptr<Node>>& nodes() const { return nodes_; }
   size_t num_nodes() const { return nodes_.size(); }
+  // Where a node stands in nodes().
+  std::list<std::unique_ptr<Node>>::const_iterator Position(const Node* node) const { return node->self_; }
   void SetInput(Node* node, int index, Value* value);
   void AppendInput(Node* node, Value* value);
   void RemoveTrailingOmittedInputs(Node* node);

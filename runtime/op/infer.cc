@@ -145,6 +145,7 @@ absl::Status InlineBody(Graph& graph, Node* node, const OpRegistry& registry, Kn
     }
     Value* old = node->output(i);
     Value* now = context.outputs()[index].value();
+    if (known != nullptr) known->Forget(old);
     // Names matter to those who read the graph: the value keeps the one it had.
     const std::string name = old->name();
     graph.ReplaceAllUses(old, now);

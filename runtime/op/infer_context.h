@@ -17,6 +17,12 @@ struct KnownValues {
   // Integer scalars and 1-D tensors that hold sizes, element by element ("N", 3, ?); a scalar has
   // one entry.
   absl::flat_hash_map<const Value*, std::vector<Dim>> sizes;
+
+  // Must be called before a value is erased: another may get its address.
+  void Forget(const Value* value) {
+    constants.erase(value);
+    sizes.erase(value);
+  }
 };
 
 class InferContext : public NodeContext {

@@ -1,0 +1,521 @@
+// Graph to ExecutionPlan: specialisation, passes, kernel choice with layouts, in-place and memory planning.
+#include <algorithm>
+
+#include "absl/strings/str_join.h"
+#include "runtime/base/parallel.h"
+#include "runtime/exec/plan.h"
+#include "runtime/exec/state_store.h"
+#include "runtime/exec/subgraph.h"
+#include "runtime/op/infer.h"
+#include "runtime/passes/pass.h"
+
+namespace graphrun {
+
+using Home = ExecutionPlan::Home;
+using Slot = ExecutionPlan::Slot;
+using Step = ExecutionPlan::Step;
+
+class PlanCompiler {
+ public:
+  PlanCompiler(ExecutionPlan* plan, const OpRegistry& registry, const CompileOptions& options)
+      : plan_(*plan), graph_(*plan->graph_), registry_(registry), options_(options) {}
+
+  absl::Status Run() {
+    AddSources();
+    Node* previous = nullptr;
+    auto next = [&] { return previous == nullptr ? graph_.nodes().begin() : std::next(graph_.Position(previous)); };
+    for (auto it = next(); it != graph_.nodes().end(); it = next()) {
+      Node* node = it->get();
+      GR_ASSIGN_OR_RETURN(const bool done, AddNode(node));
+      if (done) {
+        previous = node;
+        continue;
+      }
+      // No kernel takes it: its body does, in its place.
+      GR_RETURN_IF_ERROR(InlineBody(graph_, node, registry_));
+      const auto first = next();
+      Node* before = nullptr;
+      for (auto n = first; n != graph_.nodes().end(); ++n) {
+        if (n->get()->output(0) != nullptr && !IsFresh(n->get())) {
+          before = n->get();
+          break;
+        }
+      }
+      GR_RETURN_IF_ERROR(SpecializeBetween(graph_, registry_, previous, before));
+    }
+    GR_RETURN_IF_ERROR(AddSinks());
+    ShareMemory();
+    PlaceBuffers();
+    return absl::OkStatus();
+  }
+
+ private:
+  class Prepare;
+
+  // ---- sources
+
+  void AddSources() {
+    for (const auto& node : graph_.nodes()) original_.insert(node.get());
+    int index = 0;
+    for (Value* v : graph_.inputs()) {
+      int slot = -1;
+      if (!v->is_initializer()) {
+        slot = NewSlot(v, v->type(), Layout(), Home::kInput, index);
+        native_[v] = slot;
+      }
+      plan_.input_slots_.push_back(slot);
+      ++index;
+    }
+    for (const StateUpdate& s : graph_.states()) {
+      ExecutionPlan::State state{s.state->name(), s.state->initializer(), Layout::Undecided(), -1};
+      const auto fixed = options_.state_layouts.find(state.name);
+      if (fixed != options_.state_layouts.end()) state.layout = fixed->second;
+      state.slot = NewSlot(s.state, s.state->type(), state.layout, Home::kState,
+                           static_cast<int>(plan_.states_.size()));
+      native_[s.state] = state.slot;
+      state_of_[s.state] = static_cast<int>(plan_.states_.size());
+      plan_.states_.push_back(std::move(state));
+    }
+  }
+
+  // True for a node that was made since compilation began.
+  bool IsFresh(const Node* node) const { return !original_.contains(node); }
+
+  int NewSlot(const Value* v, const Type& type, Layout layout, Home home, int index) {
+    ExecutionPlan::Buffer buffer;
+    buffer.home = home;
+    buffer.index = index;
+    Slot slot{v->name(), type, std::move(layout), static_cast<int>(plan_.buffers_.size())};
+    plan_.buffers_.push_back(buffer);
+    plan_.slots_.push_back(std::move(slot));
+    return static_cast<int>(plan_.slots_.size()) - 1;
+  }
+
+  Layout LayoutOf(const Value* v) const {
+    if (v->is_constant()) return Layout::Undecided();
+    return plan_.slots_[static_cast<size_t>(native_.at(v))].layout;
+  }
+
+  // The slot that holds `v` in `layout`; adds a reorder where there is none yet.
+  absl::StatusOr<int> SlotIn(const Value* v, Layout layout, absl::string_view who) {
+    if (layout.is_undecided()) layout = Layout();
+    for (const auto& [have, slot] : copies_[v]) {
+      if (have == layout) return slot;
+    }
+    if (v->is_constant()) {
+      Tensor packed = v->initializer();
+      const Dims dims = packed.dims();
+      if (!layout.is_row_major()) {
+        GR_ASSIGN_OR_RETURN(Tensor memory,
+                            Tensor::Allocate(DType::kUInt8, {layout.ByteSize(packed.dtype(), dims)}));
+        GR_RETURN_IF_ERROR(CopyLayout(registry_, packed.dtype(), dims, packed.raw(), Layout(), memory.mutable_raw(),
+                                      layout));
+        packed = Tensor::View(packed.dtype(), dims, memory.mutable_raw(), memory.owner());
+        packed_bytes_ += memory.byte_size();
+      }
+      const int slot = NewSlot(v, v->type(), layout, Home::kConstant, static_cast<int>(plan_.constants_.size()));
+      plan_.constants_.push_back(std::move(packed));
+      copies_[v].emplace_back(layout, slot);
+      return slot;
+    }
+    const int have = native_.at(v);
+    Slot& source = plan_.slots_[static_cast<size_t>(have)];
+    if (source.layout.is_undecided()) {
+      source.layout = layout;
+      plan_.states_[static_cast<size_t>(state_of_.at(v))].layout = layout;
+    }
+    if (source.layout == layout || !v->type().is_tensor() || IsDynamic(have)) return have;
+    const Dims dims = v->shape().ToDims();
+    Step step;
+    const int rank = static_cast<int>(dims.size());
+    step.label = v->name();
+    step.op = "reorder";
+    step.kernel = "reorder";
+    step.why = absl::StrCat(who, " wants ", layout.ToString(rank), ", \"", v->name(), "\" is ",
+                            source.layout.ToString(rank));
+    if (!registry_.reorder()) return InternalError("no reorder between layouts is registered: ", step.why);
+    auto kernel = registry_.reorder()(v->dtype(), dims, source.layout, layout);
+    if (!kernel.ok()) return Annotate(kernel.status(), step.why);
+    step.run = *std::move(kernel);
+    step.inputs = {have};
+    const int slot = NewSlot(v, v->type(), layout, Home::kArena, 0);
+    step.outputs = {slot};
+    AddStep(std::move(step), {});
+    copies_[v].emplace_back(layout, slot);
+    return slot;
+  }
+
+  bool IsDynamic(int slot) const {
+    return plan_.buffers_[static_cast<size_t>(plan_.slots_[static_cast<size_t>(slot)].buffer)].home == Home::kDynamic;
+  }
+
+  void AddStep(Step step, std::vector<std::pair<int, int>> in_place) {
+    plan_.steps_.push_back(std::move(step));
+    in_place_.push_back(std::move(in_place));
+    shape_only_.emplace_back();
+  }
+
+  // ---- one node
+
+  // False: no kernel takes the node and it has a body.
+  absl::StatusOr<bool> AddNode(Node* node);
+  absl::StatusOr<bool> AddView(Node* node, bool* added);
+  void AddOutputs(Node* node, const Prepare* prepared, Step* step);
+
+  // ---- sinks
+
+  absl::Status AddSinks() {
+    for (size_t i = 0; i < graph_.outputs().size(); ++i) {
+      const Value* v = graph_.outputs()[i];
+      GR_ASSIGN_OR_RETURN(const int slot, SlotIn(v, Layout(), "the graph's output"));
+      plan_.output_slots_.push_back(slot);
+      auto& buffer = BufferOf(slot);
+      if (buffer.home == Home::kArena) {
+        buffer.home = Home::kOutput;
+        buffer.index = static_cast<int>(i);
+      }
+    }
+    for (size_t k = 0; k < graph_.states().size(); ++k) {
+      const StateUpdate& update = graph_.states()[k];
+      ExecutionPlan::State& state = plan_.states_[k];
+      Slot& own = plan_.slots_[static_cast<size_t>(state.slot)];
+      if (state.layout.is_undecided()) {
+        state.layout = Layout();
+        own.layout = Layout();
+      }
+      if (update.next == nullptr || update.next == update.state) continue;
+      GR_ASSIGN_OR_RETURN(const int slot, SlotIn(update.next, state.layout, "the state"));
+      plan_.state_copies_.push_back({slot, static_cast<int>(k)});
+    }
+    return absl::OkStatus();
+  }
+
+  // ---- memory
+
+  ExecutionPlan::Buffer& BufferOf(int slot) {
+    return plan_.buffers_[static_cast<size_t>(plan_.slots_[static_cast<size_t>(slot)].buffer)];
+  }
+
+  int64_t BytesOf(const Slot& slot) const {
+    if (!slot.type.is_tensor() || !slot.type.tensor.shape.is_concrete()) return 0;
+    return slot.layout.ByteSize(slot.type.tensor.dtype, slot.type.tensor.shape.ToDims());
+  }
+
+  void MoveToBuffer(int from_buffer, int to_buffer) {
+    for (const int slot : slots_in_[static_cast<size_t>(from_buffer)]) {
+      plan_.slots_[static_cast<size_t>(slot)].buffer = to_buffer;
+      slots_in_[static_cast<size_t>(to_buffer)].push_back(slot);
+    }
+    slots_in_[static_cast<size_t>(from_buffer)].clear();
+    auto& last = last_read_[static_cast<size_t>(to_buffer)];
+    last = std::max(last, last_read_[static_cast<size_t>(from_buffer)]);
+  }
+
+  // Whether input i of step s is the only reason why its buffer lives beyond the step's start.
+  bool LastReader(size_t s, int input) const {
+    const Step& step = plan_.steps_[s];
+    const int slot = step.inputs[static_cast<size_t>(input)];
+    if (slot < 0) return false;
+    const int buffer = plan_.slots_[static_cast<size_t>(slot)].buffer;
+    if (last_read_[static_cast<size_t>(buffer)] > static_cast<int>(s)) return false;
+    for (size_t i = 0; i < step.inputs.size(); ++i) {
+      const int other = step.inputs[i];
+      if (static_cast<int>(i) == input || other < 0 || IsShapeOnly(s, static_cast<int>(i))) continue;
+      if (plan_.slots_[static_cast<size_t>(other)].buffer == buffer) return false;
+    }
+    return true;
+  }
+
+  bool IsShapeOnly(size_t s, int input) const {
+    return std::find(shape_only_[s].begin(), shape_only_[s].end(), input) != shape_only_[s].end();
+  }
+
+  void ShareMemory() {
+    const size_t n = plan_.steps_.size();
+    last_read_.assign(plan_.buffers_.size(), -1);
+    writer_.assign(plan_.buffers_.size(), -1);
+    slots_in_.assign(plan_.buffers_.size(), {});
+    const auto buffer = [&](int slot) { return static_cast<size_t>(plan_.slots_[static_cast<size_t>(slot)].buffer); };
+    for (size_t s = 0; s < plan_.slots_.size(); ++s) {
+      slots_in_[static_cast<size_t>(plan_.slots_[s].buffer)].push_back(static_cast<int>(s));
+      auto& b = plan_.buffers_[static_cast<size_t>(plan_.slots_[s].buffer)];
+      b.bytes = std::max(b.bytes, BytesOf(plan_.slots_[s]));
+    }
+    for (size_t s = 0; s < n; ++s) {
+      const Step& step = plan_.steps_[s];
+      for (size_t i = 0; i < step.inputs.size(); ++i) {
+        if (step.inputs[i] >= 0 && !IsShapeOnly(s, static_cast<int>(i))) {
+          last_read_[buffer(step.inputs[i])] = static_cast<int>(s);
+        }
+      }
+      for (const int slot : step.outputs) {
+        if (slot >= 0) writer_[buffer(slot)] = static_cast<int>(s);
+      }
+    }
+    const int end = static_cast<int>(n);
+    for (const int slot : plan_.output_slots_) last_read_[buffer(slot)] = end;
+    for (const auto& copy : plan_.state_copies_) {
+      if (BufferOf(copy.slot).home != Home::kArena) last_read_[buffer(copy.slot)] = end;
+    }
+    ShareWithStates();
+    for (const auto& copy : plan_.state_copies_) last_read_[buffer(copy.slot)] = end;
+    for (size_t s = 0; s < n; ++s) {
+      for (const auto& [input, output] : in_place_[s]) ShareInPlace(s, input, output);
+    }
+  }
+
+  // A state's successor is written straight into the state where nobody reads the old value afterwards.
+  void ShareWithStates() {
+    std::vector<ExecutionPlan::StateCopy> kept;
+    for (const auto& copy : plan_.state_copies_) {
+      const ExecutionPlan::State& state = plan_.states_[static_cast<size_t>(copy.state)];
+      const int own = plan_.slots_[static_cast<size_t>(state.slot)].buffer;
+      const int made = plan_.slots_[static_cast<size_t>(copy.slot)].buffer;
+      const int writer = writer_[static_cast<size_t>(made)];
+      bool share = plan_.buffers_[static_cast<size_t>(made)].home == Home::kArena && writer >= 0 &&
+                   last_read_[static_cast<size_t>(own)] <= writer &&
+                   plan_.slots_[static_cast<size_t>(copy.slot)].layout == state.layout;
+      if (share && last_read_[static_cast<size_t>(own)] == writer) share = MayWriteOver(writer, own, made);
+      if (!share) {
+        kept.push_back(copy);
+        continue;
+      }
+      MoveToBuffer(made, own);
+    }
+    plan_.state_copies_ = std::move(kept);
+  }
+
+  // Whether step `writer` may make `made` in the memory of `own` that it reads.
+  bool MayWriteOver(int writer, int own, int made) const {
+    const auto s = static_cast<size_t>(writer);
+    const Step& step = plan_.steps_[s];
+    bool allowed = false;
+    for (size_t i = 0; i < step.inputs.size(); ++i) {
+      if (step.inputs[i] < 0 || plan_.slots_[static_cast<size_t>(step.inputs[i])].buffer != own) continue;
+      bool here = IsShapeOnly(s, static_cast<int>(i));
+      for (const auto& [input, output] : in_place_[s]) {
+        const int out = step.outputs[static_cast<size_t>(output)];
+        here |= input == static_cast<int>(i) && out >= 0 && plan_.slots_[static_cast<size_t>(out)].buffer == made;
+      }
+      if (!here) return false;
+      allowed = true;
+    }
+    return allowed;
+  }
+
+  void ShareInPlace(size_t s, int input, int output) {
+    const Step& step = plan_.steps_[s];
+    if (static_cast<size_t>(input) >= step.inputs.size() || static_cast<size_t>(output) >= step.outputs.size()) return;
+    const int from = step.inputs[static_cast<size_t>(input)], to = step.outputs[static_cast<size_t>(output)];
+    if (from < 0 || to < 0) return;
+    const Slot &source = plan_.slots_[static_cast<size_t>(from)], &made = plan_.slots_[static_cast<size_t>(to)];
+    const auto& source_buffer = plan_.buffers_[static_cast<size_t>(source.buffer)];
+    const auto& made_buffer = plan_.buffers_[static_cast<size_t>(made.buffer)];
+    const bool homes = source_buffer.home == Home::kArena &&
+                       (made_buffer.home == Home::kArena || made_buffer.home == Home::kOutput);
+    if (!homes || source.buffer == made.buffer || BytesOf(source) != BytesOf(made) ||
+        source.type.tensor.dtype != made.type.tensor.dtype || source.layout != made.layout ||
+        source_buffer.bytes < made_buffer.bytes || !LastReader(s, input)) {
+      return;
+    }
+    const int source_id = source.buffer, made_id = made.buffer;
+    if (writer_[static_cast<size_t>(made_id)] != static_cast<int>(s)) return;
+    const int first_writer = writer_[static_cast<size_t>(source_id)];
+    if (made_buffer.home == Home::kOutput) {
+      plan_.buffers_[static_cast<size_t>(source_id)].home = Home::kOutput;
+      plan_.buffers_[static_cast<size_t>(source_id)].index = made_buffer.index;
+    }
+    MoveToBuffer(made_id, source_id);
+    first_write_.emplace(source_id, first_writer);
+    writer_[static_cast<size_t>(source_id)] = static_cast<int>(s);
+  }
+
+  void PlaceBuffers() {
+    std::vector<MemoryRequest> requests;
+    std::vector<size_t> owners;
+    for (size_t b = 0; b < plan_.buffers_.size(); ++b) {
+      const auto& buffer = plan_.buffers_[b];
+      if (buffer.home != Home::kArena || slots_in_[b].empty()) continue;
+      const auto it = first_write_.find(static_cast<int>(b));
+      const int first = it == first_write_.end() ? writer_[b] : it->second;
+      requests.push_back({buffer.bytes, std::max(first, 0), std::max({last_read_[b], writer_[b], first})});
+      owners.push_back(b);
+    }
+    const size_t values = requests.size();
+    for (size_t s = 0; s < plan_.steps_.size(); ++s) {
+      requests.push_back({plan_.steps_[s].scratch_bytes, static_cast<int>(s), static_cast<int>(s)});
+    }
+    const MemoryPlan memory = PlanMemory(requests);
+    for (size_t i = 0; i < values; ++i) plan_.buffers_[owners[i]].offset = memory.offsets[i];
+    for (size_t s = 0; s < plan_.steps_.size(); ++s) plan_.steps_[s].scratch_offset = memory.offsets[values + s];
+    plan_.arena_bytes_ = memory.bytes;
+  }
+
+  ExecutionPlan& plan_;
+  Graph& graph_;
+  const OpRegistry& registry_;
+  const CompileOptions& options_;
+  absl::flat_hash_map<const Value*, int> native_;  // the slot in the layout that its producer makes
+  absl::flat_hash_map<const Value*, std::vector<std::pair<Layout, int>>> copies_;
+  absl::flat_hash_map<const Value*, int> state_of_;
+  absl::flat_hash_set<const Node*> original_;
+  std::vector<std::vector<std::pair<int, int>>> in_place_;  // by step
+  std::vector<std::vector<int>> shape_only_;                // by step
+  std::vector<int> last_read_, writer_;                     // by buffer
+  std::vector<std::vector<int>> slots_in_;                  // by buffer
+  absl::flat_hash_map<int, int> first_write_;               // of buffers shared in place
+  int64_t packed_bytes_ = 0;
+};
+
+class PlanCompiler::Prepare : public PrepareContext {
+ public:
+  Prepare(const PlanCompiler& compiler, const Node& node, const OpDef& def)
+      : PrepareContext(node, def), compiler_(compiler) {}
+  const Tensor* constant(int i) const override {
+    if (!has_input(i) || !node().input(i)->is_constant()) return nullptr;
+    return &node().input(i)->initializer();
+  }
+  Layout input_layout(int i) const override { return compiler_.LayoutOf(node().input(i)); }
+  int threads() const override { return compiler_.plan_.threads_; }
+  absl::StatusOr<std::unique_ptr<SubgraphRunner>> Subgraph(absl::string_view name) override {
+    const Attr::GraphPtr graph = GraphAttr(name);
+    if (graph == nullptr) return Error("attribute ", name, " must be a graph");
+    return MakeSubgraphRunner(graph, &compiler_.registry_, compiler_.options_.optimize, compiler_.plan_.threads_);
+  }
+
+ private:
+  const PlanCompiler& compiler_;
+};
+
+absl::StatusOr<bool> PlanCompiler::AddView(Node* node, bool* added) {
+  *added = false;
+  const Value* in = node->input(0);
+  const Value* out = node->output(0);
+  if (in->is_constant() || !out->shape().is_concrete() || !in->shape().is_concrete()) return false;
+  GR_ASSIGN_OR_RETURN(const int slot, SlotIn(in, Layout(), node->Describe()));
+  if (IsDynamic(slot)) return false;
+  Slot view{out->name(), out->type(), Layout(), plan_.slots_[static_cast<size_t>(slot)].buffer};
+  plan_.slots_.push_back(std::move(view));
+  native_[out] = static_cast<int>(plan_.slots_.size()) - 1;
+  *added = true;
+  return true;
+}
+
+void PlanCompiler::AddOutputs(Node* node, const Prepare* prepared, Step* step) {
+  for (int o = 0; o < node->num_outputs(); ++o) {
+    if (!node->has_output(o)) {
+      step->outputs.push_back(-1);
+      continue;
+    }
+    const Value* v = node->output(o);
+    const bool fixed = prepared != nullptr && v->type().is_tensor() && v->shape().is_concrete();
+    const int slot = NewSlot(v, v->type(), fixed ? prepared->made(o) : Layout(),
+                             fixed ? Home::kArena : Home::kDynamic, 0);
+    native_[v] = slot;
+    step->outputs.push_back(slot);
+  }
+}
+
+absl::StatusOr<bool> PlanCompiler::AddNode(Node* node) {
+  GR_ASSIGN_OR_RETURN(const OpDef* def, registry_.Resolve(*node));
+  bool late = false;
+  for (const Value* in : node->inputs()) {
+    late |= in != nullptr && (!in->type().is_known() || (in->type().is_tensor() && !in->shape().is_concrete()));
+  }
+  if (def->is_view() && !late) {
+    bool added;
+    GR_RETURN_IF_ERROR(AddView(node, &added).status());
+    if (added) return true;
+  }
+  Step step;
+  step.label = node->name().empty() && node->has_output(0) ? node->output(0)->name() : node->name();
+  step.op = node->domain().empty() ? node->op_type() : absl::StrCat(node->domain(), ".", node->op_type());
+  step.node = node;
+  if (late) {
+    step.kernel = "late";
+    for (const Value* in : node->inputs()) {
+      if (in == nullptr) {
+        step.inputs.push_back(-1);
+        continue;
+      }
+      GR_ASSIGN_OR_RETURN(const int slot, SlotIn(in, Layout(), node->Describe()));
+      step.inputs.push_back(slot);
+    }
+    AddOutputs(node, nullptr, &step);
+    AddStep(std::move(step), {});
+    return true;
+  }
+  for (const OpDef::NamedKernel& candidate : def->kernels()) {
+    Prepare prepare(*this, *node, *def);
+    auto kernel = candidate.factory(prepare);
+    if (!kernel.ok()) return Annotate(kernel.status(), absl::StrCat("kernel ", candidate.name));
+    if (*kernel == nullptr) continue;
+    std::vector<int> shape_only;
+    for (size_t i = 0; i < node->inputs().size(); ++i) {
+      const Value* in = node->inputs()[i];
+      const int index = static_cast<int>(i);
+      if (in == nullptr) {
+        step.inputs.push_back(-1);
+        continue;
+      }
+      if (def->is_shape_only(index)) {
+        shape_only.push_back(index);
+        if (!in->is_constant()) {
+          step.inputs.push_back(native_.at(in));
+          continue;
+        }
+      }
+      const Layout wanted = index < node->num_inputs() ? prepare.wanted(index) : Layout();
+      GR_ASSIGN_OR_RETURN(const int slot, SlotIn(in, wanted, node->Describe()));
+      step.inputs.push_back(slot);
+    }
+    AddOutputs(node, &prepare, &step);
+    step.kernel = candidate.name;
+    step.info = (*kernel)->info();
+    step.run = *std::move(kernel);
+    step.scratch_bytes = prepare.scratch_bytes();
+    AddStep(std::move(step), def->in_place(*node));
+    shape_only_.back() = std::move(shape_only);
+    return true;
+  }
+  if (def->body()) return false;
+  std::vector<std::string> types;
+  for (const Value* in : node->inputs()) types.push_back(in == nullptr ? "-" : in->type().ToString());
+  return ModelError(node->Describe(), ": no kernel of ", def->Describe(), " takes ", absl::StrJoin(types, ", "));
+}
+
+absl::StatusOr<std::shared_ptr<const ExecutionPlan>> ExecutionPlan::Compile(const Graph& graph,
+                                                                            const OpRegistry& registry,
+                                                                            const std::vector<Type>& inputs,
+                                                                            const CompileOptions& options) {
+  std::shared_ptr<ExecutionPlan> plan(new ExecutionPlan());
+  plan->registry_ = &registry;
+  plan->threads_ = options.threads > 0 ? options.threads : NumThreads();
+  plan->graph_ = graph.Clone();
+  Graph& g = *plan->graph_;
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    Value* v = g.inputs()[i];
+    if (!inputs[i].is_known()) {
+      if (!v->is_initializer()) return ModelError("input \"", v->name(), "\" has no value and no default. Give one");
+      continue;
+    }
+    if (v->is_initializer()) g.ClearInitializer(v);
+    v->set_type(inputs[i]);
+  }
+  GR_RETURN_IF_ERROR(Specialize(g, registry).status());
+  GR_RETURN_IF_ERROR(StandardPipeline(registry, options.optimize).Run(g, registry));
+  GR_RETURN_IF_ERROR(g.Sort());
+  GR_RETURN_IF_ERROR(PlanCompiler(plan.get(), registry, options).Run());
+  return std::shared_ptr<const ExecutionPlan>(std::move(plan));
+}
+
+int64_t ExecutionPlan::constant_bytes() const {
+  int64_t bytes = 0;
+  for (const Slot& slot : slots_) {
+    if (buffers_[static_cast<size_t>(slot.buffer)].home != Home::kConstant) continue;
+    bytes += slot.layout.ByteSize(slot.type.tensor.dtype, slot.type.tensor.shape.ToDims());
+  }
+  return bytes;
+}
+
+}  // namespace graphrun

@@ -1,0 +1,45 @@
+#include "runtime/exec/memory_plan.h"
+
+#include <algorithm>
+#include <numeric>
+#include <utility>
+
+namespace graphrun {
+
+MemoryPlan PlanMemory(const std::vector<MemoryRequest>& requests) {
+  constexpr int64_t kAlignment = 64;
+  MemoryPlan plan;
+  plan.offsets.assign(requests.size(), 0);
+  std::vector<size_t> order(requests.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(),
+                   [&](size_t a, size_t b) { return requests[a].bytes > requests[b].bytes; });
+  std::vector<size_t> placed;
+  std::vector<std::pair<int64_t, int64_t>> busy;  // begin, end of what is alive at the same time
+  for (const size_t i : order) {
+    const MemoryRequest& r = requests[i];
+    if (r.bytes == 0) continue;
+    busy.clear();
+    for (const size_t j : placed) {
+      if (requests[j].first > r.last || r.first > requests[j].last) continue;
+      busy.emplace_back(plan.offsets[j], plan.offsets[j] + requests[j].bytes);
+    }
+    std::sort(busy.begin(), busy.end());
+    int64_t best = -1, best_gap = 0, end = 0;
+    for (const auto& [begin, stop] : busy) {
+      const int64_t gap = begin - end;
+      if (gap >= r.bytes && (best < 0 || gap < best_gap)) {
+        best = end;
+        best_gap = gap;
+      }
+      end = std::max(end, (stop + kAlignment - 1) / kAlignment * kAlignment);
+    }
+    plan.offsets[i] = best >= 0 ? best : end;
+    plan.bytes = std::max(plan.bytes, plan.offsets[i] + r.bytes);
+    placed.push_back(i);
+  }
+  plan.bytes = (plan.bytes + kAlignment - 1) / kAlignment * kAlignment;
+  return plan;
+}
+
+}  // namespace graphrun

@@ -1,0 +1,73 @@
+#include <algorithm>
+#include <cstdio>
+#include <numeric>
+
+#include "runtime/exec/plan.h"
+#include "runtime/exec/profile.h"
+
+namespace graphrun {
+namespace {
+
+std::string SlotText(const ExecutionPlan& plan, int index) {
+  if (index < 0) return "-";
+  const auto& slot = plan.slots()[static_cast<size_t>(index)];
+  if (!slot.type.is_tensor()) return slot.type.ToString();
+  const auto& tensor = slot.type.tensor;
+  const std::string layout = tensor.shape.has_rank() && !slot.layout.is_row_major()
+                                 ? absl::StrCat("/", slot.layout.ToString(tensor.shape.rank()))
+                                 : "";
+  return absl::StrCat(tensor.ToString(), layout);
+}
+
+std::string Padded(std::string text, size_t width) {
+  if (text.size() < width) text.append(width - text.size(), ' ');
+  return text;
+}
+
+}  // namespace
+
+std::string ExecutionPlan::ToString() const {
+  std::string out = absl::StrCat("plan: ", steps_.size(), " steps, ", threads_, " threads, arena ", arena_bytes_,
+                                 " bytes, constants ", constant_bytes(), " bytes, states ", states_.size(), "\n");
+  for (size_t s = 0; s < steps_.size(); ++s) {
+    const Step& step = steps_[s];
+    absl::StrAppend(&out, Padded(absl::StrCat(s), 5), Padded(step.op, 28), " ", Padded(step.kernel, 8), " ",
+                    Padded(step.label, 28), " (");
+    for (size_t i = 0; i < step.inputs.size(); ++i) absl::StrAppend(&out, i ? ", " : "", SlotText(*this, step.inputs[i]));
+    absl::StrAppend(&out, ") -> ");
+    for (size_t i = 0; i < step.outputs.size(); ++i) {
+      absl::StrAppend(&out, i ? ", " : "", SlotText(*this, step.outputs[i]));
+    }
+    if (!step.info.empty()) absl::StrAppend(&out, "  [", step.info, "]");
+    if (!step.why.empty()) absl::StrAppend(&out, "  because ", step.why);
+    out += "\n";
+  }
+  for (const State& state : states_) {
+    absl::StrAppend(&out, "state ", state.name, " ", state.initial.type().ToString(), " in layout ",
+                    state.layout.ToString(state.initial.rank()), "\n");
+  }
+  for (const StateCopy& copy : state_copies_) {
+    absl::StrAppend(&out, "copied after the run: state ", states_[static_cast<size_t>(copy.state)].name, "\n");
+  }
+  return out;
+}
+
+std::string Profile::ToString(size_t top) const {
+  std::vector<size_t> order(rows.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return rows[a].seconds > rows[b].seconds; });
+  if (top > 0 && order.size() > top) order.resize(top);
+  std::string out;
+  char line[64];
+  const double total = seconds > 0 ? seconds : 1;
+  for (const size_t i : order) {
+    const Row& row = rows[i];
+    std::snprintf(line, sizeof line, "%6.2f %%  %9.1f us  ", 100 * row.seconds / total,
+                  row.seconds * 1e6 / static_cast<double>(std::max<int64_t>(row.calls, 1)));
+    absl::StrAppend(&out, line, Padded(row.op, 28), " ", Padded(row.kernel, 8), " ", row.label,
+                    row.info.empty() ? "" : absl::StrCat("  [", row.info, "]"), "\n");
+  }
+  return out;
+}
+
+}  // namespace graphrun

@@ -1,0 +1,293 @@
+#include "runtime/exec/session.h"
+
+#include <chrono>
+
+#include "runtime/base/parallel.h"
+#include "runtime/op/evaluate.h"
+#include "runtime/op/infer.h"
+
+namespace graphrun {
+
+using Home = ExecutionPlan::Home;
+
+// One plan with the memory to run it in.
+struct Session::Instance {
+  std::vector<Type> key;
+  std::shared_ptr<const ExecutionPlan> plan;
+  Tensor arena;
+  std::vector<Tensor> outputs;     // memory of graph outputs
+  std::vector<Datum> data;         // by slot
+  std::vector<Datum> copied;       // graph outputs that are inputs, constants or states
+  std::vector<const Datum*> out;   // by graph output
+  // Arguments of all steps in one row each.
+  std::vector<const Datum*> in_pointers;
+  std::vector<Datum*> out_pointers;
+  struct Call {
+    const Kernel* kernel;
+    size_t in, num_in, out, num_out;
+    void* scratch;
+  };
+  std::vector<Call> calls;
+  // Nodes whose sizes are known only at run time, each in a graph of its own.
+  std::vector<std::unique_ptr<Graph>> late;
+};
+
+Session::Session(std::shared_ptr<const Graph> graph, const OpRegistry* registry, SessionOptions options,
+                 std::shared_ptr<StateStore> states)
+    : graph_(std::move(graph)), registry_(registry), options_(options), states_(std::move(states)) {}
+
+Session::~Session() = default;
+
+absl::StatusOr<std::unique_ptr<Session>> Session::Create(std::shared_ptr<const Graph> graph,
+                                                         const OpRegistry* registry, SessionOptions options,
+                                                         std::shared_ptr<StateStore> states) {
+  if (states == nullptr) states = std::make_shared<StateStore>(registry);
+  return std::unique_ptr<Session>(new Session(std::move(graph), registry, options, std::move(states)));
+}
+
+namespace {
+
+std::unique_ptr<Graph> LateGraph(const Node& node) {
+  auto graph = std::make_unique<Graph>();
+  Graph::NodeSpec spec{node.op_type(), node.domain(), {}, {}, node.attrs(), node.name(), node.opset(), {}, {}};
+  for (size_t i = 0; i < node.inputs().size(); ++i) {
+    const Value* in = node.inputs()[i];
+    Value* v = in == nullptr ? nullptr : graph->AddInput(in->name(), in->type());
+    (static_cast<int>(i) < node.num_inputs() ? spec.inputs : spec.captures).push_back(v);
+  }
+  for (int o = 0; o < node.num_outputs(); ++o) {
+    spec.outputs.push_back(node.has_output(o) ? node.output(o)->name() : "");
+    if (!node.has_output(o)) spec.omitted_outputs.push_back(o);
+  }
+  graph->AddNode(std::move(spec));
+  return graph;
+}
+
+// Runs a node whose sizes have only now become known.
+absl::Status RunLate(Graph& graph, const OpRegistry& registry, const Datum* const* inputs, Datum* const* outputs,
+                     uint64_t seed, uint64_t step) {
+  Node& node = *graph.nodes().front();
+  std::vector<Datum> arguments;
+  KnownValues known;
+  for (size_t i = 0; i < node.inputs().size(); ++i) {
+    Value* v = node.inputs()[i];
+    arguments.push_back(v == nullptr ? Datum() : *inputs[i]);
+    if (v == nullptr) continue;
+    v->set_type(arguments.back().type());
+    if (arguments.back().is_tensor()) known.constants[v] = arguments.back().tensor;
+  }
+  for (Value* out : node.outputs()) {
+    if (out != nullptr) out->set_type(Type());
+  }
+  GR_RETURN_IF_ERROR(InferNode(node, registry, &known));
+  EvaluateOptions options;
+  options.prefer_first = true;
+  options.seed = seed;
+  options.step = step;
+  GR_ASSIGN_OR_RETURN(std::vector<Datum> results, EvaluateNode(node, registry, arguments, options));
+  for (size_t o = 0; o < results.size(); ++o) {
+    if (outputs[o] != nullptr) *outputs[o] = std::move(results[o]);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<const ExecutionPlan>> Session::Prepare(const std::vector<Type>& inputs) {
+  GR_ASSIGN_OR_RETURN(Instance * instance, InstanceFor(inputs));
+  return instance->plan;
+}
+
+absl::StatusOr<Session::Instance*> Session::InstanceFor(std::vector<Type> types) {
+  for (auto it = instances_.begin(); it != instances_.end(); ++it) {
+    if ((*it)->key != types) continue;
+    instances_.splice(instances_.begin(), instances_, it);
+    return instances_.front().get();
+  }
+  CompileOptions options;
+  options.optimize = options_.optimize;
+  options.threads = options_.threads;
+  for (const std::string& name : states_->Names()) options.state_layouts[name] = states_->Find(name)->layout;
+  auto instance = std::make_unique<Instance>();
+  GR_ASSIGN_OR_RETURN(instance->plan, ExecutionPlan::Compile(*graph_, *registry_, types, options));
+  instance->key = std::move(types);
+  const ExecutionPlan& plan = *instance->plan;
+  for (const auto& state : plan.states()) {
+    if (states_->Find(state.name) == nullptr) {
+      GR_RETURN_IF_ERROR(states_->Add(state.name, state.initial, state.layout));
+    }
+  }
+  GR_ASSIGN_OR_RETURN(instance->arena, Tensor::Allocate(DType::kUInt8, {plan.arena_bytes()}));
+  absl::flat_hash_map<int, Tensor> output_memory;
+  char* arena = static_cast<char*>(instance->arena.mutable_raw());
+  instance->data.resize(plan.slots().size());
+  for (size_t s = 0; s < plan.slots().size(); ++s) {
+    const auto& slot = plan.slots()[s];
+    const auto& buffer = plan.buffers()[static_cast<size_t>(slot.buffer)];
+    if (!slot.type.is_tensor() || !slot.type.tensor.shape.is_concrete()) continue;
+    void* memory = nullptr;
+    switch (buffer.home) {
+      case Home::kArena: memory = arena + buffer.offset; break;
+      case Home::kInput: break;
+      case Home::kConstant:
+        instance->data[s] = Datum(plan.constants()[static_cast<size_t>(buffer.index)]);
+        continue;
+      case Home::kState: {
+        const auto* entry = states_->Find(plan.states()[static_cast<size_t>(buffer.index)].name);
+        memory = const_cast<void*>(entry->memory.raw());
+        break;
+      }
+      case Home::kOutput: {
+        Tensor& own = output_memory[slot.buffer];
+        if (!own.is_defined()) {
+          GR_ASSIGN_OR_RETURN(own, Tensor::Allocate(DType::kUInt8, {buffer.bytes}));
+          instance->outputs.push_back(own);
+        }
+        memory = own.mutable_raw();
+        break;
+      }
+      case Home::kDynamic: continue;
+    }
+    const auto& type = slot.type.tensor;
+    if (type.dtype == DType::kString && buffer.home != Home::kInput) {
+      instance->data[s] = Datum(Tensor(type.dtype, type.shape.ToDims()));  // strings own their memory
+      continue;
+    }
+    instance->data[s] = Datum(Tensor::View(type.dtype, type.shape.ToDims(), memory));
+  }
+  for (const auto& step : plan.steps()) {
+    Instance::Call call{step.run.get(), instance->in_pointers.size(), step.inputs.size(),
+                        instance->out_pointers.size(), step.outputs.size(), arena + step.scratch_offset};
+    for (const int slot : step.inputs) {
+      instance->in_pointers.push_back(slot < 0 ? nullptr : &instance->data[static_cast<size_t>(slot)]);
+    }
+    for (const int slot : step.outputs) {
+      instance->out_pointers.push_back(slot < 0 ? nullptr : &instance->data[static_cast<size_t>(slot)]);
+    }
+    instance->late.push_back(step.run == nullptr ? LateGraph(*step.node) : nullptr);
+    instance->calls.push_back(call);
+  }
+  instance->copied.resize(plan.output_slots().size());
+  for (size_t i = 0; i < plan.output_slots().size(); ++i) {
+    const auto slot = static_cast<size_t>(plan.output_slots()[i]);
+    const Home home = plan.buffers()[static_cast<size_t>(plan.slots()[slot].buffer)].home;
+    const bool own = home == Home::kOutput || home == Home::kDynamic;
+    instance->out.push_back(own ? &instance->data[slot] : &instance->copied[i]);
+  }
+  instances_.push_front(std::move(instance));
+  while (instances_.size() > options_.max_plans) instances_.pop_back();
+  return instances_.front().get();
+}
+
+absl::Status Session::RunInstance(Instance& instance, absl::Span<const Datum> inputs) {
+  const ExecutionPlan& plan = *instance.plan;
+  for (size_t i = 0; i < plan.input_slots().size(); ++i) {
+    const int slot = plan.input_slots()[i];
+    if (slot < 0 || i >= inputs.size()) continue;
+    Datum& d = instance.data[static_cast<size_t>(slot)];
+    if (d.is_tensor() && inputs[i].is_tensor()) {
+      d.tensor.Rebase(const_cast<void*>(inputs[i].tensor.raw()));
+    } else {
+      d = inputs[i];
+    }
+  }
+  // Views of inputs share their memory.
+  for (size_t s = 0; s < plan.slots().size(); ++s) {
+    const auto& buffer = plan.buffers()[static_cast<size_t>(plan.slots()[s].buffer)];
+    if (buffer.home == Home::kInput && instance.data[s].is_tensor()) {
+      instance.data[s].tensor.Rebase(const_cast<void*>(inputs[static_cast<size_t>(buffer.index)].tensor.raw()));
+    }
+  }
+  using Clock = std::chrono::steady_clock;
+  const bool timed = profile_ != nullptr;
+  const Clock::time_point begin = timed ? Clock::now() : Clock::time_point();
+  Clock::time_point last = begin;
+  for (size_t s = 0; s < instance.calls.size(); ++s) {
+    const Instance::Call& call = instance.calls[s];
+    const Datum* const* in = instance.in_pointers.data() + call.in;
+    Datum* const* out = instance.out_pointers.data() + call.out;
+    absl::Status status;
+    if (call.kernel != nullptr) {
+      RunContext context(in, static_cast<int>(call.num_in), out, static_cast<int>(call.num_out), call.scratch, seed_,
+                         step_);
+      status = call.kernel->Run(context);
+    } else {
+      status = RunLate(*instance.late[s], *registry_, in, out, seed_, step_);
+    }
+    if (!status.ok()) {
+      const Node* node = plan.steps()[s].node;
+      return node == nullptr ? status : Annotate(status, node->Describe());
+    }
+    if (timed) {
+      const Clock::time_point now = Clock::now();
+      Profile::Row& row = profile_->rows[s];
+      row.seconds += std::chrono::duration<double>(now - last).count();
+      ++row.calls;
+      last = now;
+    }
+  }
+  if (timed) {
+    profile_->seconds += std::chrono::duration<double>(last - begin).count();
+    ++profile_->runs;
+  }
+  for (size_t i = 0; i < instance.out.size(); ++i) {
+    const auto slot = static_cast<size_t>(plan.output_slots()[i]);
+    if (instance.out[i] != &instance.copied[i]) continue;
+    const Datum& source = instance.data[slot];
+    instance.copied[i] = source.is_tensor() ? Datum(source.tensor.Clone()) : source;
+  }
+  for (const auto& copy : plan.state_copies()) {
+    const auto& state = plan.states()[static_cast<size_t>(copy.state)];
+    const auto* entry = states_->Find(state.name);
+    const Tensor& made = instance.data[static_cast<size_t>(copy.slot)].tensor;
+    GR_RETURN_IF_ERROR(CopyLayout(*registry_, entry->dtype, entry->dims, made.raw(), state.layout,
+                                  const_cast<void*>(entry->memory.raw()), state.layout));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Session::Run(absl::Span<const Datum> inputs) {
+  if (inputs.size() > graph_->inputs().size()) {
+    return ModelError("the graph has ", graph_->inputs().size(), " inputs but ", inputs.size(), " are given");
+  }
+  Instance* instance = nullptr;
+  // The plan used last usually fits: compare without building types.
+  if (!instances_.empty()) {
+    const Instance& front = *instances_.front();
+    bool same = front.key.size() == inputs.size();
+    for (size_t i = 0; same && i < inputs.size(); ++i) {
+      const Type& type = front.key[i];
+      if (!inputs[i].is_tensor()) {
+        same = !type.is_known() && inputs[i].kind == Type::Kind::kUnknown;
+        continue;
+      }
+      const Shape& shape = type.tensor.shape;
+      same = type.is_tensor() && type.tensor.dtype == inputs[i].tensor.dtype() && shape.rank() == inputs[i].tensor.rank();
+      for (int a = 0; same && a < shape.rank(); ++a) same = shape[a].value() == inputs[i].tensor.dim(a);
+    }
+    if (same) instance = instances_.front().get();
+  }
+  if (instance == nullptr) {
+    std::vector<Type> types;
+    for (const Datum& d : inputs) types.push_back(d.type());
+    types.resize(graph_->inputs().size());
+    GR_ASSIGN_OR_RETURN(instance, InstanceFor(std::move(types)));
+  }
+  if (profile_ != nullptr && profile_->rows.empty()) {
+    for (const auto& step : instance->plan->steps()) {
+      profile_->rows.push_back({step.label, step.op, step.kernel, step.info, 0, 0});
+    }
+  }
+  return RunInstance(*instance, inputs);
+}
+
+absl::Status Session::Run(absl::Span<const Tensor> inputs) {
+  scratch_inputs_.assign(inputs.begin(), inputs.end());
+  return Run(absl::Span<const Datum>(scratch_inputs_));
+}
+
+const Datum& Session::output(int i) const { return *instances_.front()->out[static_cast<size_t>(i)]; }
+
+int Session::num_outputs() const { return static_cast<int>(graph_->outputs().size()); }
+
+}  // namespace graphrun

@@ -1,0 +1,32 @@
+#include "runtime/passes/pass.h"
+
+#include <algorithm>
+
+
+namespace graphrun {
+
+absl::Status PassPipeline::Run(Graph& graph, const OpRegistry& registry) const {
+  for (const Pass& pass : passes_) {
+    auto changed = pass.run(graph, registry);
+    if (!changed.ok()) return Annotate(changed.status(), absl::StrCat("pass ", pass.name));
+    if (!*changed) continue;
+    const absl::Status sound = graph.Sort();
+    if (!sound.ok()) return InternalError("after pass ", pass.name, ": ", sound.message());
+  }
+  return absl::OkStatus();
+}
+
+PassPipeline StandardPipeline(const OpRegistry& registry, bool fuse) {
+  PassPipeline pipeline;
+  pipeline.Add({"no-ops", RemoveNoOps}).Add({"equal-nodes", MergeEqualNodes}).Add({"dead-code", RemoveDeadCode});
+  if (!fuse) return pipeline;
+  for (const auto phase : {Rewrite::Phase::kCanonical, Rewrite::Phase::kFuse}) {
+    for (const Rewrite& rewrite : registry.rewrites()) {
+      if (rewrite.phase == phase) pipeline.Add({rewrite.name, rewrite.run});
+    }
+    pipeline.Add({"dead-code", RemoveDeadCode});
+  }
+  return pipeline;
+}
+
+}  // namespace graphrun

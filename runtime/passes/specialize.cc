@@ -1,0 +1,123 @@
+#include <algorithm>
+
+#include "runtime/op/evaluate.h"
+#include "runtime/op/infer.h"
+#include "runtime/passes/pass.h"
+
+namespace graphrun {
+namespace {
+
+bool AllConstant(const Node& node) {
+  return std::all_of(node.inputs().begin(), node.inputs().end(),
+                     [](const Value* v) { return v == nullptr || v->is_constant(); });
+}
+
+bool HasGraph(const Node& node) {
+  return std::any_of(node.attrs().begin(), node.attrs().end(), [](const auto& attr) {
+    return attr.second.kind() == Attr::Kind::kGraph || attr.second.kind() == Attr::Kind::kGraphs;
+  });
+}
+
+// Bytes that the node's outputs take; -1 where one is no tensor or of unknown sizes.
+int64_t OutputBytes(const Node& node) {
+  int64_t bytes = 0;
+  for (const Value* out : node.outputs()) {
+    if (out == nullptr) continue;
+    if (!out->type().is_tensor() || !out->shape().is_concrete()) return -1;
+    bytes += Product(out->shape().ToDims()) * DTypeSize(out->dtype());
+  }
+  return bytes;
+}
+
+// Puts constants in the place of the node's outputs and erases it.
+void ReplaceByConstants(Graph& graph, Node* node, std::vector<Tensor> tensors, KnownValues* known) {
+  for (int o = 0; o < node->num_outputs(); ++o) {
+    if (!node->has_output(o)) continue;
+    Value* old = node->output(o);
+    known->Forget(old);
+    const std::string name = old->name();
+    graph.Rename(old, absl::StrCat(name, "/folded"));
+    graph.ReplaceAllUses(old, graph.AddInitializer(name, std::move(tensors[static_cast<size_t>(o)])));
+  }
+  graph.Erase(node);
+}
+
+// The one integer output of a node whose elements are known sizes, as a tensor; undefined where they are not.
+Tensor KnownSizes(const Node& node, const KnownValues& known) {
+  if (node.num_outputs() != 1 || !node.has_output(0)) return Tensor();
+  const Value* out = node.output(0);
+  const auto it = known.sizes.find(out);
+  if (it == known.sizes.end() || out->dtype() != DType::kInt64 || !out->shape().is_concrete()) return Tensor();
+  std::vector<int64_t> values;
+  for (const Dim& d : it->second) {
+    if (!d.is_number()) return Tensor();
+    values.push_back(d.value());
+  }
+  const Dims dims = out->shape().ToDims();
+  if (Product(dims) != static_cast<int64_t>(values.size())) return Tensor();
+  return Tensor::Int64s(values).Reshaped(dims);
+}
+
+}  // namespace
+
+absl::Status SpecializeBetween(Graph& graph, const OpRegistry& registry, Node* after, Node* before,
+                               const SpecializeOptions& options) {
+  KnownValues known;
+  Node* previous = after;
+  const auto after_previous = [&] {
+    return previous == nullptr ? graph.nodes().begin() : std::next(graph.Position(previous));
+  };
+  for (auto it = graph.nodes().begin(); it != graph.nodes().end() && it->get() != before;
+       it = after_previous()) {
+    Node* node = it->get();
+    // What a model declares of its values may be stale: only what follows from the inputs counts here.
+    std::vector<Type> declared;
+    for (Value* out : node->outputs()) {
+      declared.push_back(out == nullptr ? Type() : out->type());
+      if (out != nullptr) out->set_type(Type());
+    }
+    GR_RETURN_IF_ERROR(InferNode(*node, registry, &known));
+    for (int o = 0; o < node->num_outputs(); ++o) {
+      if (node->has_output(o) && !node->output(o)->type().is_known()) {
+        node->output(o)->set_type(declared[static_cast<size_t>(o)]);
+      }
+    }
+    GR_ASSIGN_OR_RETURN(const OpDef* def, registry.Resolve(*node));
+    if (def->kernels().empty() && def->body()) {
+      GR_RETURN_IF_ERROR(InlineBody(graph, node, registry, &known));
+      continue;  // its nodes stand where it stood
+    }
+    if (options.fold && !def->is_random() && !HasGraph(*node)) {
+      const int64_t bytes = OutputBytes(*node);
+      if (AllConstant(*node) && bytes <= options.max_folded_bytes) {
+        std::vector<Datum> inputs;
+        for (const Value* in : node->inputs()) inputs.push_back(in == nullptr ? Datum() : Datum(in->initializer()));
+        GR_ASSIGN_OR_RETURN(std::vector<Datum> results, EvaluateNode(*node, registry, inputs));
+        std::vector<Tensor> tensors;
+        bool all_tensors = true;
+        for (size_t o = 0; o < results.size(); ++o) {
+          all_tensors &= results[o].is_tensor() || !node->has_output(static_cast<int>(o));
+          tensors.push_back(results[o].tensor);
+        }
+        if (all_tensors) {
+          ReplaceByConstants(graph, node, std::move(tensors), &known);
+          continue;
+        }
+      } else if (Tensor sizes = KnownSizes(*node, known); sizes.is_defined()) {
+        ReplaceByConstants(graph, node, {std::move(sizes)}, &known);
+        continue;
+      }
+    }
+    previous = node;
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<bool> Specialize(Graph& graph, const OpRegistry& registry, const SpecializeOptions& options) {
+  GR_RETURN_IF_ERROR(InlineFunctions(graph, registry).status());
+  GR_RETURN_IF_ERROR(graph.Sort());
+  GR_RETURN_IF_ERROR(SpecializeBetween(graph, registry, nullptr, nullptr, options));
+  return true;
+}
+
+}  // namespace graphrun
