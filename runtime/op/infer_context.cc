@@ -56,6 +56,12 @@ void InferContext::set_sizes(int i, std::vector<Dim> sizes) {
   if (known_ != nullptr && has_output(i)) known_->sizes[node_.output(i)] = std::move(sizes);
 }
 
+void InferContext::set_constant(int i, Tensor tensor) {
+  if (known_ != nullptr && has_output(i)) {
+    known_->constants.insert_or_assign(node_.output(i), std::move(tensor));
+  }
+}
+
 absl::StatusOr<Shape> InferContext::BroadcastInputs(int first, int last) const {
   Shape shape = Shape::Scalar();
   for (int i = first; i <= last; ++i) {

@@ -47,6 +47,8 @@ class InferContext : public NodeContext {
   void set_output_type(int i, Type type);  // an output left out is ignored
   // Says what an integer output's elements are.
   void set_sizes(int i, std::vector<Dim> sizes);
+  // Says what an output's elements are (constants in the graph).
+  void set_constant(int i, Tensor tensor);
 
   // The broadcast shape of all inputs in [first, last]; left-out ones do not count.
   absl::StatusOr<Shape> BroadcastInputs(int first, int last) const;
