@@ -5,6 +5,7 @@
 // Integers: alpha and beta are applied in double precision, then truncated.
 #include "ops/broadcast.h"
 #include "ops/matmul_native.h"
+#include "ops/matmul_onednn.h"
 #include "runtime/op/op_registry.h"
 
 namespace graphrun {
@@ -87,6 +88,14 @@ absl::StatusOr<std::unique_ptr<Kernel>> NativeGemm(PrepareContext& c) {
   return kernel;
 }
 
+absl::StatusOr<std::unique_ptr<Kernel>> FastGemm(PrepareContext& c) {
+  MatMulRequest request{
+      MatMulShape::Of(c.input_dims(0), c.input_dims(1), c.Int("transA") != 0, c.Int("transB") != 0),
+      c.Float("alpha", 1), c.Float("beta", 1)};
+  if (c.has_input(2) && request.beta != 0) request.c = 2;
+  return OneDnnMatMul(c, request);
+}
+
 // da' = alpha * dy b'^T, db' = alpha * a'^T dy, transposed back by the choice of flags; dc = beta *
 // dy, summed where c was broadcast.
 void GemmGradient(GradContext& g) {
@@ -124,6 +133,7 @@ void RegisterGemmOps(OpRegistry& ops) {
   ops.Add(
       GemmDef(7)
           .Versions({7, 9, 11, 13})
+          .Kernel("onednn", FastGemm)
           .Kernel("native", NativeGemm)
           .Gradient(GemmGradient)
           .Try(Sample().In({2, 3}).In({3, 4}))

@@ -3,6 +3,7 @@
 // Source: https://onnx.ai/onnx/operators/onnx__MatMul.html (1, 9, 13). Element types: every number
 // (the standard leaves out the 8- and 16-bit integers); integers wrap around.
 #include "ops/matmul_native.h"
+#include "ops/matmul_onednn.h"
 #include "runtime/op/op_registry.h"
 
 namespace graphrun {
@@ -31,6 +32,12 @@ absl::StatusOr<std::unique_ptr<Kernel>> NativeMatMul(PrepareContext& c) {
     });
   });
   return kernel;
+}
+
+absl::StatusOr<std::unique_ptr<Kernel>> FastMatMul(PrepareContext& c) {
+  return OneDnnMatMul(c, {MatMulShape::Of(c.input_dims(0), c.input_dims(1), c.Int("transA") != 0,
+                                          c.Int("transB") != 0),
+                          c.Float("alpha", 1)});
 }
 
 absl::Status InferMatMul(InferContext& c) {
@@ -137,6 +144,7 @@ void RegisterMatmulOps(OpRegistry& ops) {
               .Output("Y", "T")
               .Types("T", kNumeric)
               .Infer(InferMatMul)
+              .Kernel("onednn", FastMatMul)
               .Kernel("native", NativeMatMul)
               .Gradient(MatMulGradient)
               .Try(Sample().In({2, 3}).In({3, 4}))
@@ -167,6 +175,7 @@ void RegisterMatmulOps(OpRegistry& ops) {
               .Attr("transB", 0)
               .Attr("alpha", 1.0f)
               .Infer(InferFusedMatMul)
+              .Kernel("onednn", FastMatMul)
               .Kernel("native", NativeMatMul)
               .Gradient(FusedMatMulGradient)
               .Body(FusedMatMulBody)
