@@ -1,7 +1,7 @@
 // ai.graphrun.SumTo(x, like): x summed over the axes along which a tensor of like's shape was
 // broadcast to x's shape. The inverse of broadcasting; gradients end in it where shapes are not
 // surely equal.
-#include "ops/native.h"
+#include "ops/reduction.h"
 #include "runtime/op/op_registry.h"
 
 namespace graphrun {
@@ -12,39 +12,26 @@ absl::Status InferSumTo(InferContext& c) {
   return absl::OkStatus();
 }
 
-// Sums rows of the broadcast walk into the small tensor, one output element at a time in a fixed
-// order.
-template <typename T>
-void Sum(const T* x, const Dims& from, T* y, const Dims& to) {
-  using C = std::conditional_t<std::is_same_v<Compute<T>, float>, double, Compute<T>>;
-  const size_t shift = from.size() - to.size();
-  const Dims x_strides = RowMajorStrides(from);
-  // Axes kept in the output and axes summed away, each with its stride in x.
-  Dims kept, kept_stride, summed, summed_stride;
-  for (size_t i = 0; i < from.size(); ++i) {
-    const bool keep = i >= shift && to[i - shift] == from[i];
-    (keep ? kept : summed).push_back(from[i]);
-    (keep ? kept_stride : summed_stride).push_back(x_strides[i]);
+absl::StatusOr<std::unique_ptr<Kernel>> PrepareSumTo(PrepareContext& c) {
+  const Dims from = c.input_dims(0), to = c.input_dims(1);
+  const size_t shift = from.size() - std::min(from.size(), to.size());
+  std::vector<bool> fold(from.size(), true);
+  for (size_t i = shift; i < from.size(); ++i) fold[i] = to[i - shift] != from[i];
+  const ReductionAxes axes(from, fold);
+  if (axes.num_outputs() != Product(to)) {
+    return c.Error("input 0 has shape ", DimsToString(from), ", to which ", DimsToString(to),
+                   " does not broadcast");
   }
-  const auto offset = [](int64_t index, const Dims& dims, const Dims& strides) {
-    int64_t at = 0;
-    for (size_t i = dims.size(); i-- > 0;) {
-      at += index % dims[i] * strides[i];
-      index /= dims[i];
-    }
-    return at;
-  };
-  const int64_t outputs = Product(kept), terms = Product(summed);
-  ParallelFor(outputs, std::max<int64_t>(16384 / std::max<int64_t>(terms, 1), 1),
-              [&](int64_t begin, int64_t end) {
-                for (int64_t o = begin; o < end; ++o) {
-                  const T* base = x + offset(o, kept, kept_stride);
-                  C sum = 0;
-                  for (int64_t t = 0; t < terms; ++t)
-                    sum += static_cast<C>(base[offset(t, summed, summed_stride)]);
-                  y[o] = T(sum);
-                }
-              });
+  std::unique_ptr<Kernel> kernel;
+  DispatchDType(NumericTypes(), c.input_dtype(0), [&]<typename T>() {
+    c.Scratch(axes.num_partials() * static_cast<int64_t>(sizeof(Wide<T>)));
+    kernel = MakeKernel([axes](RunContext& r) {
+      Reducer<SumFold<T>, T>(axes, r.input(0).data<T>(), nullptr)
+          .Run(r.output(0).mutable_data<T>(), static_cast<Wide<T>*>(r.scratch()));
+      return absl::OkStatus();
+    });
+  });
+  return kernel;
 }
 
 }  // namespace
@@ -58,22 +45,8 @@ void RegisterSumToOps(OpRegistry& ops) {
               .Types("U", kAnyType)
               .Infer(InferSumTo)
               .ShapeOnly(1)
-              .NoOp([](const NodeContext& c) {
-                return c.node().input(0)->shape().SurelyEquals(c.node().input(1)->shape()) ? 0 : -1;
-              })
               .NoGradientFor({1})
-              .Kernel("native",
-                      [](PrepareContext& c) -> absl::StatusOr<std::unique_ptr<Kernel>> {
-                        std::unique_ptr<Kernel> kernel;
-                        const Dims from = c.input_dims(0), to = c.input_dims(1);
-                        DispatchDType(NumericTypes(), c.input_dtype(0), [&]<typename T>() {
-                          kernel = MakeKernel([from, to](RunContext& r) {
-                            Sum(r.input(0).data<T>(), from, r.output(0).mutable_data<T>(), to);
-                            return absl::OkStatus();
-                          });
-                        });
-                        return kernel;
-                      })
+              .Kernel("native", PrepareSumTo)
               // dx = dy broadcast back
               .Gradient([](GradContext& g) { g.dx(0, Expand(g.dy(), ShapeOf(g.x(0)))); })
               // Axes of size 1 in `like`, and those that it lacks, are summed; then the result
@@ -93,7 +66,12 @@ void RegisterSumToOps(OpRegistry& ops) {
               .Try(Sample().In({2, 3}).In({3}))
               .Try(Sample().In({2, 3, 4}).In({3, 1}))
               .Try(Sample().In({2, 3}).In({2, 3}))
-              .Try(Sample().In({2, 3}).In(Dims{})));
+              .Try(Sample().In({2, 3}).In(Dims{}))
+              .Try(Sample().In({2, 0, 3}).In({3}))
+              .Try(Sample().In({700, 10}).In({10}))
+              .Try(Sample().In({40, 1100}).In({1100}))
+              .Try(Sample().In({5, 3, 700}).In({3, 1}))
+              .Try(Sample().In({3, 17000}).In(Dims{})));
 }
 
 }  // namespace graphrun
