@@ -104,4 +104,10 @@ absl::StatusOr<std::unique_ptr<Graph>> ResolveInitialization(const NamedModel& m
 // with empty graphs. Types of inner values are written where known.
 NamedModel NameValues(const Graph& graph);
 
+// A training graph as a model with one NamedTraining: what `inference_outputs` (values of `graph`)
+// need becomes the model's graph, the rest its algorithm, Graph::states() its updates. An update
+// that the algorithm does not compute itself is copied there; a state without successor is bound to
+// its own first value in `initialization`. REQUIRES: nodes in topological order.
+NamedModel NameTraining(const Graph& graph, absl::Span<Value* const> inference_outputs);
+
 }  // namespace graphrun

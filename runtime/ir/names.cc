@@ -166,4 +166,82 @@ NamedModel NameValues(const Graph& graph) {
   return model;
 }
 
+NamedModel NameTraining(const Graph& graph, absl::Span<Value* const> inference_outputs) {
+  NamedModel model = NameValues(graph);
+  NamedGraph all = std::move(model.graph);
+  model.graph = NamedGraph();
+  model.graph.name = all.name;
+  model.graph.doc = all.doc;
+  model.training.clear();
+  NamedTraining training;
+
+  // What inference needs: values by name, nodes by their first output.
+  absl::flat_hash_set<std::string> needed;
+  absl::flat_hash_set<const Node*> visited;
+  std::vector<const Value*> open(inference_outputs.begin(), inference_outputs.end());
+  while (!open.empty()) {
+    const Value* v = open.back();
+    open.pop_back();
+    if (v == nullptr || !needed.insert(v->name()).second) continue;
+    if (v->producer() == nullptr || !visited.insert(v->producer()).second) continue;
+    open.insert(open.end(), v->producer()->inputs().begin(), v->producer()->inputs().end());
+    for (const Value* output : v->producer()->outputs()) {
+      if (output != nullptr) needed.insert(output->name());
+    }
+  }
+
+  const auto split = [&](auto& from, auto&& name_of, auto NamedGraph::*member) {
+    for (auto& item : from) {
+      NamedGraph& to = needed.contains(name_of(item)) ? model.graph : training.algorithm;
+      (to.*member).push_back(std::move(item));
+    }
+  };
+  const auto value_name = [](const NamedValue& v) { return v.name; };
+  split(all.inputs, value_name, &NamedGraph::inputs);
+  split(
+      all.initializers, [](const auto& i) { return i.first; }, &NamedGraph::initializers);
+  split(all.value_infos, value_name, &NamedGraph::value_infos);
+  size_t index = 0;
+  for (const auto& node : graph.nodes()) {
+    NamedGraph& to = visited.contains(node.get()) ? model.graph : training.algorithm;
+    to.nodes.push_back(std::move(all.nodes[index++]));
+  }
+  for (; index < all.nodes.size(); ++index)
+    training.algorithm.nodes.push_back(std::move(all.nodes[index]));
+
+  absl::flat_hash_set<std::string> outputs;
+  for (const Value* v : inference_outputs) {
+    if (outputs.insert(v->name()).second) model.graph.outputs.push_back({v->name(), v->type()});
+  }
+  for (const NamedValue& v : all.outputs) {
+    if (outputs.insert(v.name).second) training.algorithm.outputs.push_back(v);
+  }
+  for (const StateUpdate& s : graph.states()) {
+    if (s.next == nullptr) {
+      const std::string initial = graph.UniqueName(absl::StrCat(s.state->name(), "_initial"));
+      training.initialization.initializers.emplace_back(initial, s.state->initializer());
+      training.initialization.outputs.push_back({initial, s.state->type()});
+      training.initialization_bindings.emplace_back(s.state->name(), initial);
+      continue;
+    }
+    std::string next = s.next->name();
+    if (!outputs.contains(next) &&
+        (s.next->producer() == nullptr || visited.contains(s.next->producer()))) {
+      NamedNode copy;
+      copy.op_type = kCopy;
+      copy.inputs.push_back(next);
+      next = absl::StrCat(s.state->name(), "_next");
+      for (int i = 1; graph.FindValue(next) != nullptr || outputs.contains(next); ++i) {
+        next = absl::StrCat(s.state->name(), "_next_", i);
+      }
+      copy.outputs.push_back(next);
+      training.algorithm.nodes.push_back(std::move(copy));
+    }
+    if (outputs.insert(next).second) training.algorithm.outputs.push_back({next, s.next->type()});
+    training.updates.emplace_back(s.state->name(), next);
+  }
+  model.training.push_back(std::move(training));
+  return model;
+}
+
 }  // namespace graphrun

@@ -51,6 +51,17 @@ bool ToNumber(const std::string& text, T* out) {
   }
 }
 
+// True where an operator of ai.onnx occurs.
+bool UsesStandard(const NamedGraph& graph) {
+  return std::any_of(graph.nodes.begin(), graph.nodes.end(), [](const NamedNode& node) {
+    if (node.domain.empty()) return true;
+    for (const NamedNode::GraphAttr& attr : node.graphs) {
+      if (std::any_of(attr.graphs.begin(), attr.graphs.end(), UsesStandard)) return true;
+    }
+    return false;
+  });
+}
+
 class Parser {
  public:
   explicit Parser(absl::string_view text) : in_(text) {}
@@ -510,7 +521,6 @@ absl::StatusOr<NamedFunction> Parser::Function() {
     f.body.doc = header.texts["doc_string"];
     f.opset_imports = std::move(header.opset_imports);
   }
-  f.opset_imports.emplace("", kDefaultOpset);
   GR_ASSIGN_OR_RETURN(f.name, in_.Name());
   f.body.name = f.name;
   NamedNode attrs;
@@ -524,6 +534,7 @@ absl::StatusOr<NamedFunction> Parser::Function() {
   GR_RETURN_IF_ERROR(Values(")", &f.body.outputs, nullptr, false));
   if (in_.Accept("<")) GR_RETURN_IF_ERROR(Values(">", &f.body.value_infos, nullptr, false));
   GR_RETURN_IF_ERROR(Nodes(0, &f.body));
+  if (UsesStandard(f.body)) f.opset_imports.emplace("", kDefaultOpset);
   return f;
 }
 
@@ -545,8 +556,10 @@ absl::StatusOr<NamedModel> Parser::Model() {
       model.training.back().updates = std::move(header.updates);
     }
   }
-  model.opset_imports.emplace("", kDefaultOpset);
   GR_ASSIGN_OR_RETURN(model.graph, Graph(0));
+  if (model.opset_imports.empty() || UsesStandard(model.graph)) {
+    model.opset_imports.emplace("", kDefaultOpset);
+  }
   while (!in_.AtEnd()) {
     GR_ASSIGN_OR_RETURN(NamedFunction f, Function());
     model.functions.push_back(std::move(f));
