@@ -81,6 +81,13 @@ void DrawStanding(const BarChart& chart, Frame* out) {
   const double bar =
       (slot - 2 * gap) / static_cast<double>(std::max<size_t>(chart.series.size(), 1));
   const double zero = values.ToPixel(0);
+  double widest = 0;
+  for (const auto& s : chart.series) {
+    for (size_t i = 0; i < chart.labels.size(); ++i) {
+      widest = std::max(widest, TextWidth(ValueLabel(ValueOf(s, i)), 11));
+    }
+  }
+  const bool written = widest <= bar + (chart.series.size() == 1 ? gap : -2);
   double free_from = -1e9;
   for (size_t i = 0; i < chart.labels.size(); ++i) {
     const double left = area.left + slot * static_cast<double>(i);
@@ -96,9 +103,8 @@ void DrawStanding(const BarChart& chart, Frame* out) {
       svg.Rect(x, std::min(zero, end), std::max(bar - (bar > 4 ? 1 : 0), 0.5),
                std::fabs(end - zero), Fill(Palette::Series(s)),
                absl::StrCat(chart.labels[i], ": ", ValueLabel(value)));
-      const std::string label = ValueLabel(value);
-      if (TextWidth(label, 11) <= bar + (chart.series.size() == 1 ? gap : -2) && value >= 0) {
-        svg.Text(x + bar / 2, end - 5, label, {.size = 11, .anchor = Anchor::kMiddle});
+      if (written && value >= 0) {
+        svg.Text(x + bar / 2, end - 5, ValueLabel(value), {.size = 11, .anchor = Anchor::kMiddle});
       }
     }
   }

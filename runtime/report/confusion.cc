@@ -31,16 +31,16 @@ absl::Status ConfusionMatrix::Grow(int64_t classes) {
   return absl::OkStatus();
 }
 
-void ConfusionMatrix::Add(int64_t actual, int64_t predicted) {
-  ++total_;
-  ++actual_[static_cast<size_t>(actual)];
+void ConfusionMatrix::AddCount(int64_t actual, int64_t predicted, int64_t count) {
+  total_ += count;
+  actual_[static_cast<size_t>(actual)] += count;
   if (predicted < 0) {
-    ++unchosen_;
+    unchosen_ += count;
     return;
   }
-  ++predicted_[static_cast<size_t>(predicted)];
-  ++counts_[static_cast<size_t>(actual * classes_ + predicted)];
-  if (actual == predicted) ++correct_;
+  predicted_[static_cast<size_t>(predicted)] += count;
+  counts_[static_cast<size_t>(actual * classes_ + predicted)] += count;
+  if (actual == predicted) correct_ += count;
 }
 
 void ConfusionMatrix::Clear() { *this = ConfusionMatrix(); }

@@ -18,7 +18,9 @@ class ConfusionMatrix {
   absl::Status Grow(int64_t classes);
   // Counts one sample; predicted = -1 means none was chosen, which is wrong for every class.
   // REQUIRES: actual and predicted below classes().
-  void Add(int64_t actual, int64_t predicted);
+  void Add(int64_t actual, int64_t predicted) { AddCount(actual, predicted, 1); }
+  // As many samples at once. REQUIRES: count >= 0.
+  void AddCount(int64_t actual, int64_t predicted, int64_t count);
   void Clear();
 
   int64_t classes() const { return classes_; }

@@ -1,0 +1,355 @@
+#include "runtime/report/run_report.h"
+
+#include <cmath>
+#include <map>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
+#include "runtime/base/file.h"
+#include "runtime/base/status.h"
+#include "runtime/base/text.h"
+#include "runtime/report/confusion.h"
+#include "runtime/report/html_page.h"
+#include "runtime/report/plot.h"
+#include "runtime/report/terminal.h"
+
+namespace graphrun {
+namespace {
+
+using Pairs = std::vector<std::pair<std::string, std::string>>;
+
+// Two of them stand side by side on the page at their own size.
+constexpr int kChartWidth = 640, kChartHeight = 400;
+constexpr size_t kMostRowsShown = 60;  // of the table of epochs
+
+// The file's text, or "" where there is none.
+absl::StatusOr<std::string> ReadIfThere(const std::string& path) {
+  return FileExists(path) ? ReadFile(path) : std::string();
+}
+
+std::string ValueText(const JsonValue& value) {
+  switch (value.kind()) {
+    case JsonValue::Kind::kString:
+      return value.AsString();
+    case JsonValue::Kind::kNumber:
+      return value.is_int() ? absl::StrCat(value.AsInt()) : ShortestNumber(value.AsNumber());
+    case JsonValue::Kind::kBool:
+      return value.AsBool() ? "yes" : "no";
+    case JsonValue::Kind::kNull:
+      return "";
+    case JsonValue::Kind::kArray: {
+      std::vector<std::string> items;
+      for (const JsonValue& item : value.items()) items.push_back(ValueText(item));
+      return absl::StrJoin(items, ", ");
+    }
+    case JsonValue::Kind::kObject: {
+      std::vector<std::string> items;
+      for (const auto& member : value.members()) {
+        items.push_back(absl::StrCat(member.first, ": ", ValueText(member.second)));
+      }
+      return absl::StrJoin(items, ", ");
+    }
+  }
+  return "";
+}
+
+// "val_loss" is split into part "val" and metric "loss"; "loss" has part "train".
+std::pair<std::string, std::string> SplitName(absl::string_view name) {
+  for (const char* part : {"train", "val", "test"}) {
+    const std::string prefix = absl::StrCat(part, "_");
+    if (absl::StartsWith(name, prefix) && name.size() > prefix.size()) {
+      return {part, std::string(name.substr(prefix.size()))};
+    }
+  }
+  return {"train", std::string(name)};
+}
+
+std::string Spaced(absl::string_view name) { return absl::StrReplaceAll(name, {{"_", " "}}); }
+
+std::string PartName(const std::string& part) { return part == "val" ? "validation" : part; }
+
+// The mean of the neighbours on both sides, whose weight halves every 60th part of the series.
+std::vector<double> Smoothed(const std::vector<double>& y) {
+  const size_t n = y.size();
+  const double keep = std::pow(0.5, 60.0 / static_cast<double>(n));
+  std::vector<double> sums(n), weights(n);
+  const auto sweep = [&](bool backwards) {
+    double sum = 0, weight = 0;
+    for (size_t k = 0; k < n; ++k) {
+      const size_t i = backwards ? n - 1 - k : k;
+      // The value itself counts on the way forwards only.
+      if (backwards) {
+        sums[i] += sum;
+        weights[i] += weight;
+      }
+      if (std::isfinite(y[i])) {
+        sum += y[i];
+        weight += 1;
+      }
+      if (!backwards) {
+        sums[i] = sum;
+        weights[i] = weight;
+      }
+      sum *= keep;
+      weight *= keep;
+    }
+  };
+  sweep(false);
+  sweep(true);
+  std::vector<double> smooth(n);
+  for (size_t i = 0; i < n; ++i) smooth[i] = weights[i] > 0 ? sums[i] / weights[i] : y[i];
+  return smooth;
+}
+
+// One metric's values of one part.
+struct Curve {
+  std::string key, part;
+  std::vector<double> x, y;
+};
+
+// Rows that are one an epoch are drawn over epochs, others over steps.
+bool IsPerEpoch(const std::vector<JsonValue>& rows) {
+  int64_t last = -1;
+  for (const JsonValue& row : rows) {
+    const JsonValue* epoch = row.Find("epoch");
+    if (epoch == nullptr || !epoch->is_int() || epoch->AsInt() <= last) return false;
+    last = epoch->AsInt();
+  }
+  return true;
+}
+
+RunReport::Chart CurveChart(const std::string& metric, const std::vector<Curve>& curves,
+                            bool per_epoch, const RunSummary& summary) {
+  constexpr size_t kNoisy = 200;  // points from which smoothing helps the eye
+  LineChart chart;
+  std::string title = Spaced(metric);
+  if (!title.empty() && title[0] >= 'a' && title[0] <= 'z') title[0] -= 'a' - 'A';
+  chart.frame = {metric == "lr" ? "Learning rate" : title,
+                 per_epoch ? "epoch" : "step",
+                 "",
+                 "",
+                 kChartWidth,
+                 kChartHeight};
+  double low = HUGE_VAL, high = -HUGE_VAL;
+  for (const Curve& curve : curves) {
+    LineChart::Series series;
+    series.name = PartName(curve.part);
+    series.x = curve.x;
+    series.y = curve.y;
+    for (const double y : curve.y) {
+      if (!std::isfinite(y)) continue;
+      low = std::min(low, y);
+      high = std::max(high, y);
+    }
+    if (curve.y.size() >= kNoisy && metric != "lr") {
+      LineChart::Series raw = series;
+      raw.faint = true;
+      chart.series.push_back(std::move(raw));
+      series.y = Smoothed(curve.y);
+    }
+    const double best_x = static_cast<double>(per_epoch ? summary.best_epoch : summary.best_step);
+    if (curve.key == summary.monitored && std::isfinite(summary.best_value)) {
+      series.mark = LineChart::Mark{best_x, summary.best_value,
+                                    absl::StrCat("best ", HumanNumber(summary.best_value))};
+    }
+    chart.series.push_back(std::move(series));
+  }
+  if (curves.size() == 1) {
+    chart.frame.y_label = metric == "lr" ? "learning rate" : Spaced(metric);
+    chart.series.back().name = chart.frame.y_label;
+  }
+  // Losses that fall by more than a factor of 30 are read off a logarithmic axis.
+  chart.log_y = low > 0 && high / low > 30 && absl::StrContains(metric, "loss");
+  return {metric, chart.ToSvg()};
+}
+
+ConfusionMatrix MatrixOf(const RunSummary& summary) {
+  ConfusionMatrix matrix;
+  const auto n = static_cast<int64_t>(summary.confusion.size());
+  if (!matrix.Grow(n).ok()) return matrix;
+  for (int64_t i = 0; i < n; ++i) {
+    for (int64_t j = 0; j < n; ++j) {
+      matrix.AddCount(i, j, summary.confusion[static_cast<size_t>(i)][static_cast<size_t>(j)]);
+    }
+  }
+  return matrix;
+}
+
+std::string ClassName(const RunSummary& summary, size_t i) {
+  return i < summary.class_names.size() ? summary.class_names[i] : absl::StrCat(i);
+}
+
+BarChart ClassChart(const RunSummary& summary, const ConfusionMatrix& matrix) {
+  BarChart chart;
+  chart.frame = {"Precision and recall per class", "", "", "", kChartWidth, kChartHeight};
+  chart.series = {{"precision", {}}, {"recall", {}}};
+  for (int64_t c = 0; c < matrix.classes(); ++c) {
+    chart.labels.push_back(ClassName(summary, static_cast<size_t>(c)));
+    chart.series[0].values.push_back(matrix.Precision(c));
+    chart.series[1].values.push_back(matrix.Recall(c));
+  }
+  return chart;
+}
+
+// The metric names of all rows, in the order of their first appearance.
+std::vector<std::string> MetricKeys(const std::vector<JsonValue>& rows) {
+  std::vector<std::string> keys;
+  std::map<std::string, bool> seen;
+  for (const JsonValue& row : rows) {
+    for (const auto& member : row.members()) {
+      if (member.first == "step" || member.first == "epoch") continue;
+      if (!member.second.is_number() && !member.second.is_null()) continue;
+      if (!std::exchange(seen[member.first], true)) keys.push_back(member.first);
+    }
+  }
+  return keys;
+}
+
+void AddMetricsTable(const RunReport& report, HtmlPage* page) {
+  const std::vector<std::string> keys = MetricKeys(report.metrics);
+  if (keys.empty()) return;
+  std::vector<std::string> header = {"step", "epoch"};
+  for (const std::string& key : keys) header.push_back(Spaced(key));
+  std::vector<std::vector<std::string>> rows;
+  const size_t n = report.metrics.size(), begin = n > kMostRowsShown ? n - kMostRowsShown : 0;
+  for (size_t i = begin; i < n; ++i) {
+    std::vector<std::string> cells;
+    for (const char* key : {"step", "epoch"}) {
+      const JsonValue* value = report.metrics[i].Find(key);
+      cells.push_back(value == nullptr ? "" : ValueText(*value));
+    }
+    for (const std::string& key : keys) {
+      const JsonValue* value = report.metrics[i].Find(key);
+      cells.push_back(value == nullptr ? "" : HumanNumber(value->AsNumber()));
+    }
+    rows.push_back(std::move(cells));
+  }
+  page->Section(begin == 0
+                    ? "Metrics"
+                    : absl::StrCat("Metrics, the last ", kMostRowsShown, " of ", n, " rows"));
+  page->Table(header, rows);
+}
+
+}  // namespace
+
+absl::StatusOr<RunReport> RunReport::Read(const std::string& folder) {
+  if (!IsFolder(folder)) return IoError(folder, ": there is no such folder");
+  RunReport report;
+  const std::string metrics = JoinPath(folder, "metrics.jsonl");
+  GR_ASSIGN_OR_RETURN(std::string text, ReadIfThere(metrics));
+  // A run that is being written, or was killed, may end in a part of a line.
+  text.resize(text.find_last_of('\n') == std::string::npos ? 0 : text.find_last_of('\n') + 1);
+  auto rows = JsonValue::ParseLines(text);
+  if (!rows.ok()) return Annotate(rows.status(), metrics);
+  report.metrics = *std::move(rows);
+
+  const std::string summary = JoinPath(folder, "summary.json");
+  if (FileExists(summary)) {
+    GR_ASSIGN_OR_RETURN(text, ReadFile(summary));
+    auto parsed = RunSummary::FromJson(text);
+    if (!parsed.ok()) return Annotate(parsed.status(), summary);
+    report.summary = *std::move(parsed);
+  }
+  if (report.summary.name.empty()) report.summary.name = BaseName(folder);
+
+  const std::string environment = JoinPath(folder, "env.json");
+  if (FileExists(environment)) {
+    GR_ASSIGN_OR_RETURN(text, ReadFile(environment));
+    const auto parsed = JsonValue::Parse(text);
+    if (!parsed.ok()) return Annotate(parsed.status(), environment);
+    for (const auto& member : parsed->members()) {
+      report.environment.emplace_back(Spaced(member.first), ValueText(member.second));
+    }
+  }
+  GR_ASSIGN_OR_RETURN(report.recipe, ReadIfThere(JoinPath(folder, "recipe.txtpb")));
+  return report;
+}
+
+std::vector<RunReport::Chart> RunReport::Charts() const {
+  const bool per_epoch = IsPerEpoch(metrics);
+  std::vector<std::string> order;
+  std::map<std::string, std::vector<Curve>> curves;
+  for (const std::string& key : MetricKeys(metrics)) {
+    const auto name = SplitName(key);
+    Curve curve{key, name.first, {}, {}};
+    for (const JsonValue& row : metrics) {
+      const JsonValue* x = row.Find(per_epoch ? "epoch" : "step");
+      const JsonValue* y = row.Find(key);
+      if (x == nullptr || y == nullptr) continue;
+      curve.x.push_back(x->AsNumber());
+      curve.y.push_back(y->AsNumber());
+    }
+    if (curves[name.second].empty()) order.push_back(name.second);
+    curves[name.second].push_back(std::move(curve));
+  }
+  std::vector<Chart> charts;
+  for (const std::string& metric : order) {
+    charts.push_back(CurveChart(metric, curves[metric], per_epoch, summary));
+  }
+  charts.insert(charts.end(), more_charts.begin(), more_charts.end());
+  if (!summary.confusion.empty()) {
+    const ConfusionMatrix matrix = MatrixOf(summary);
+    HeatMap confusion = HeatMap::Confusion(matrix, summary.class_names);
+    confusion.frame.width = kChartWidth;
+    charts.push_back({"confusion", confusion.ToSvg()});
+    if (matrix.classes() <= 40) {
+      charts.push_back({"classes", ClassChart(summary, matrix).ToSvg()});
+    }
+  }
+  return charts;
+}
+
+std::string RunReport::ToHtml() const {
+  HtmlPage page(summary.name, summary.status.empty()
+                                  ? "graphrun training run"
+                                  : absl::StrCat("graphrun training run, ", summary.status));
+  Pairs tiles;
+  if (!summary.monitored.empty() && std::isfinite(summary.best_value)) {
+    tiles.emplace_back(absl::StrCat("best ", Spaced(summary.monitored)),
+                       HumanNumber(summary.best_value));
+    tiles.emplace_back("at", absl::StrCat("epoch ", summary.best_epoch));
+  }
+  for (const auto& result : summary.results) {
+    tiles.emplace_back(Spaced(result.first), HumanNumber(result.second));
+  }
+  if (summary.epochs > 0) tiles.emplace_back("epochs", absl::StrCat(summary.epochs));
+  if (summary.steps > 0) tiles.emplace_back("steps", absl::StrCat(summary.steps));
+  if (summary.seconds > 0) tiles.emplace_back("time", HumanSeconds(summary.seconds));
+  if (!summary.best_model.empty()) tiles.emplace_back("best model", summary.best_model);
+  page.Tiles(tiles);
+  if (!summary.warnings.empty()) page.Section("Warnings");
+  for (const auto& warning : summary.warnings) page.Warning(warning.first, warning.second);
+  std::vector<std::string> svgs;
+  for (Chart& chart : Charts()) svgs.push_back(std::move(chart.svg));
+  if (!svgs.empty()) page.Section("Charts");
+  page.Charts(svgs);
+  if (!summary.facts.empty()) page.Section("Configuration");
+  page.Pairs(summary.facts);
+  if (!recipe.empty()) page.Folded("Recipe", recipe);
+  AddMetricsTable(*this, &page);
+  if (!environment.empty()) page.Section("Environment");
+  page.Pairs(environment);
+  return page.Finish();
+}
+
+absl::Status RunReport::Write(const std::string& folder, bool plots) const {
+  GR_RETURN_IF_ERROR(WriteFileAtomic(JoinPath(folder, "report.html"), ToHtml()));
+  if (!plots) return absl::OkStatus();
+  const std::string plot_folder = JoinPath(folder, "plots");
+  GR_RETURN_IF_ERROR(CreateDirs(plot_folder));
+  for (const Chart& chart : Charts()) {
+    std::string name = chart.name;
+    for (char& c : name) {
+      if (c == '/' || c == '\0') c = '-';
+    }
+    GR_RETURN_IF_ERROR(
+        WriteFileAtomic(JoinPath(plot_folder, absl::StrCat(name, ".svg")), chart.svg));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace graphrun
