@@ -1,4 +1,5 @@
-// Graph to ExecutionPlan: specialisation, passes, kernel choice with layouts, in-place and memory planning.
+// Graph to ExecutionPlan: specialisation, passes, kernel choice with layouts, in-place and memory
+// planning.
 #include <algorithm>
 
 #include "absl/strings/str_join.h"
@@ -23,7 +24,9 @@ class PlanCompiler {
   absl::Status Run() {
     AddSources();
     Node* previous = nullptr;
-    auto next = [&] { return previous == nullptr ? graph_.nodes().begin() : std::next(graph_.Position(previous)); };
+    auto next = [&] {
+      return previous == nullptr ? graph_.nodes().begin() : std::next(graph_.Position(previous));
+    };
     for (auto it = next(); it != graph_.nodes().end(); it = next()) {
       Node* node = it->get();
       GR_ASSIGN_OR_RETURN(const bool done, AddNode(node));
@@ -106,14 +109,16 @@ class PlanCompiler {
       Tensor packed = v->initializer();
       const Dims dims = packed.dims();
       if (!layout.is_row_major()) {
-        GR_ASSIGN_OR_RETURN(Tensor memory,
-                            Tensor::Allocate(DType::kUInt8, {layout.ByteSize(packed.dtype(), dims)}));
-        GR_RETURN_IF_ERROR(CopyLayout(registry_, packed.dtype(), dims, packed.raw(), Layout(), memory.mutable_raw(),
-                                      layout));
+        GR_ASSIGN_OR_RETURN(
+            Tensor memory,
+            Tensor::Allocate(DType::kUInt8, {layout.ByteSize(packed.dtype(), dims)}));
+        GR_RETURN_IF_ERROR(CopyLayout(registry_, packed.dtype(), dims, packed.raw(), Layout(),
+                                      memory.mutable_raw(), layout));
         packed = Tensor::View(packed.dtype(), dims, memory.mutable_raw(), memory.owner());
         packed_bytes_ += memory.byte_size();
       }
-      const int slot = NewSlot(v, v->type(), layout, Home::kConstant, static_cast<int>(plan_.constants_.size()));
+      const int slot =
+          NewSlot(v, v->type(), layout, Home::kConstant, static_cast<int>(plan_.constants_.size()));
       plan_.constants_.push_back(std::move(packed));
       copies_[v].emplace_back(layout, slot);
       return slot;
@@ -133,7 +138,8 @@ class PlanCompiler {
     step.kernel = "reorder";
     step.why = absl::StrCat(who, " wants ", layout.ToString(rank), ", \"", v->name(), "\" is ",
                             source.layout.ToString(rank));
-    if (!registry_.reorder()) return InternalError("no reorder between layouts is registered: ", step.why);
+    if (!registry_.reorder())
+      return InternalError("no reorder between layouts is registered: ", step.why);
     auto kernel = registry_.reorder()(v->dtype(), dims, source.layout, layout);
     if (!kernel.ok()) return Annotate(kernel.status(), step.why);
     step.run = *std::move(kernel);
@@ -146,7 +152,8 @@ class PlanCompiler {
   }
 
   bool IsDynamic(int slot) const {
-    return plan_.buffers_[static_cast<size_t>(plan_.slots_[static_cast<size_t>(slot)].buffer)].home == Home::kDynamic;
+    return plan_.buffers_[static_cast<size_t>(plan_.slots_[static_cast<size_t>(slot)].buffer)]
+               .home == Home::kDynamic;
   }
 
   void AddStep(Step step, std::vector<std::pair<int, int>> in_place) {
@@ -220,7 +227,8 @@ class PlanCompiler {
     if (last_read_[static_cast<size_t>(buffer)] > static_cast<int>(s)) return false;
     for (size_t i = 0; i < step.inputs.size(); ++i) {
       const int other = step.inputs[i];
-      if (static_cast<int>(i) == input || other < 0 || IsShapeOnly(s, static_cast<int>(i))) continue;
+      if (static_cast<int>(i) == input || other < 0 || IsShapeOnly(s, static_cast<int>(i)))
+        continue;
       if (plan_.slots_[static_cast<size_t>(other)].buffer == buffer) return false;
     }
     return true;
@@ -235,7 +243,9 @@ class PlanCompiler {
     last_read_.assign(plan_.buffers_.size(), -1);
     writer_.assign(plan_.buffers_.size(), -1);
     slots_in_.assign(plan_.buffers_.size(), {});
-    const auto buffer = [&](int slot) { return static_cast<size_t>(plan_.slots_[static_cast<size_t>(slot)].buffer); };
+    const auto buffer = [&](int slot) {
+      return static_cast<size_t>(plan_.slots_[static_cast<size_t>(slot)].buffer);
+    };
     for (size_t s = 0; s < plan_.slots_.size(); ++s) {
       slots_in_[static_cast<size_t>(plan_.slots_[s].buffer)].push_back(static_cast<int>(s));
       auto& b = plan_.buffers_[static_cast<size_t>(plan_.slots_[s].buffer)];
@@ -264,7 +274,8 @@ class PlanCompiler {
     }
   }
 
-  // A state's successor is written straight into the state where nobody reads the old value afterwards.
+  // A state's successor is written straight into the state where nobody reads the old value
+  // afterwards.
   void ShareWithStates() {
     std::vector<ExecutionPlan::StateCopy> kept;
     for (const auto& copy : plan_.state_copies_) {
@@ -275,7 +286,8 @@ class PlanCompiler {
       bool share = plan_.buffers_[static_cast<size_t>(made)].home == Home::kArena && writer >= 0 &&
                    last_read_[static_cast<size_t>(own)] <= writer &&
                    plan_.slots_[static_cast<size_t>(copy.slot)].layout == state.layout;
-      if (share && last_read_[static_cast<size_t>(own)] == writer) share = MayWriteOver(writer, own, made);
+      if (share && last_read_[static_cast<size_t>(own)] == writer)
+        share = MayWriteOver(writer, own, made);
       if (!share) {
         kept.push_back(copy);
         continue;
@@ -291,11 +303,13 @@ class PlanCompiler {
     const Step& step = plan_.steps_[s];
     bool allowed = false;
     for (size_t i = 0; i < step.inputs.size(); ++i) {
-      if (step.inputs[i] < 0 || plan_.slots_[static_cast<size_t>(step.inputs[i])].buffer != own) continue;
+      if (step.inputs[i] < 0 || plan_.slots_[static_cast<size_t>(step.inputs[i])].buffer != own)
+        continue;
       bool here = IsShapeOnly(s, static_cast<int>(i));
       for (const auto& [input, output] : in_place_[s]) {
         const int out = step.outputs[static_cast<size_t>(output)];
-        here |= input == static_cast<int>(i) && out >= 0 && plan_.slots_[static_cast<size_t>(out)].buffer == made;
+        here |= input == static_cast<int>(i) && out >= 0 &&
+                plan_.slots_[static_cast<size_t>(out)].buffer == made;
       }
       if (!here) return false;
       allowed = true;
@@ -305,10 +319,14 @@ class PlanCompiler {
 
   void ShareInPlace(size_t s, int input, int output) {
     const Step& step = plan_.steps_[s];
-    if (static_cast<size_t>(input) >= step.inputs.size() || static_cast<size_t>(output) >= step.outputs.size()) return;
-    const int from = step.inputs[static_cast<size_t>(input)], to = step.outputs[static_cast<size_t>(output)];
+    if (static_cast<size_t>(input) >= step.inputs.size() ||
+        static_cast<size_t>(output) >= step.outputs.size())
+      return;
+    const int from = step.inputs[static_cast<size_t>(input)],
+              to = step.outputs[static_cast<size_t>(output)];
     if (from < 0 || to < 0) return;
-    const Slot &source = plan_.slots_[static_cast<size_t>(from)], &made = plan_.slots_[static_cast<size_t>(to)];
+    const Slot &source = plan_.slots_[static_cast<size_t>(from)],
+               &made = plan_.slots_[static_cast<size_t>(to)];
     const auto& source_buffer = plan_.buffers_[static_cast<size_t>(source.buffer)];
     const auto& made_buffer = plan_.buffers_[static_cast<size_t>(made.buffer)];
     const bool homes = source_buffer.home == Home::kArena &&
@@ -338,7 +356,8 @@ class PlanCompiler {
       if (buffer.home != Home::kArena || slots_in_[b].empty()) continue;
       const auto it = first_write_.find(static_cast<int>(b));
       const int first = it == first_write_.end() ? writer_[b] : it->second;
-      requests.push_back({buffer.bytes, std::max(first, 0), std::max({last_read_[b], writer_[b], first})});
+      requests.push_back(
+          {buffer.bytes, std::max(first, 0), std::max({last_read_[b], writer_[b], first})});
       owners.push_back(b);
     }
     const size_t values = requests.size();
@@ -347,7 +366,8 @@ class PlanCompiler {
     }
     const MemoryPlan memory = PlanMemory(requests);
     for (size_t i = 0; i < values; ++i) plan_.buffers_[owners[i]].offset = memory.offsets[i];
-    for (size_t s = 0; s < plan_.steps_.size(); ++s) plan_.steps_[s].scratch_offset = memory.offsets[values + s];
+    for (size_t s = 0; s < plan_.steps_.size(); ++s)
+      plan_.steps_[s].scratch_offset = memory.offsets[values + s];
     plan_.arena_bytes_ = memory.bytes;
   }
 
@@ -380,7 +400,8 @@ class PlanCompiler::Prepare : public PrepareContext {
   absl::StatusOr<std::unique_ptr<SubgraphRunner>> Subgraph(absl::string_view name) override {
     const Attr::GraphPtr graph = GraphAttr(name);
     if (graph == nullptr) return Error("attribute ", name, " must be a graph");
-    return MakeSubgraphRunner(graph, &compiler_.registry_, compiler_.options_.optimize, compiler_.plan_.threads_);
+    return MakeSubgraphRunner(graph, &compiler_.registry_, compiler_.options_.optimize,
+                              compiler_.plan_.threads_);
   }
 
  private:
@@ -420,7 +441,8 @@ absl::StatusOr<bool> PlanCompiler::AddNode(Node* node) {
   GR_ASSIGN_OR_RETURN(const OpDef* def, registry_.Resolve(*node));
   bool late = false;
   for (const Value* in : node->inputs()) {
-    late |= in != nullptr && (!in->type().is_known() || (in->type().is_tensor() && !in->shape().is_concrete()));
+    late |= in != nullptr &&
+            (!in->type().is_known() || (in->type().is_tensor() && !in->shape().is_concrete()));
   }
   if (def->is_view() && !late) {
     bool added;
@@ -429,7 +451,8 @@ absl::StatusOr<bool> PlanCompiler::AddNode(Node* node) {
   }
   Step step;
   step.label = node->name().empty() && node->has_output(0) ? node->output(0)->name() : node->name();
-  step.op = node->domain().empty() ? node->op_type() : absl::StrCat(node->domain(), ".", node->op_type());
+  step.op =
+      node->domain().empty() ? node->op_type() : absl::StrCat(node->domain(), ".", node->op_type());
   step.node = node;
   if (late) {
     step.kernel = "late";
@@ -480,14 +503,15 @@ absl::StatusOr<bool> PlanCompiler::AddNode(Node* node) {
   }
   if (def->body()) return false;
   std::vector<std::string> types;
-  for (const Value* in : node->inputs()) types.push_back(in == nullptr ? "-" : in->type().ToString());
-  return ModelError(node->Describe(), ": no kernel of ", def->Describe(), " takes ", absl::StrJoin(types, ", "));
+  for (const Value* in : node->inputs())
+    types.push_back(in == nullptr ? "-" : in->type().ToString());
+  return ModelError(node->Describe(), ": no kernel of ", def->Describe(), " takes ",
+                    absl::StrJoin(types, ", "));
 }
 
-absl::StatusOr<std::shared_ptr<const ExecutionPlan>> ExecutionPlan::Compile(const Graph& graph,
-                                                                            const OpRegistry& registry,
-                                                                            const std::vector<Type>& inputs,
-                                                                            const CompileOptions& options) {
+absl::StatusOr<std::shared_ptr<const ExecutionPlan>> ExecutionPlan::Compile(
+    const Graph& graph, const OpRegistry& registry, const std::vector<Type>& inputs,
+    const CompileOptions& options) {
   std::shared_ptr<ExecutionPlan> plan(new ExecutionPlan());
   plan->registry_ = &registry;
   plan->threads_ = options.threads > 0 ? options.threads : NumThreads();
@@ -496,7 +520,8 @@ absl::StatusOr<std::shared_ptr<const ExecutionPlan>> ExecutionPlan::Compile(cons
   for (size_t i = 0; i < inputs.size(); ++i) {
     Value* v = g.inputs()[i];
     if (!inputs[i].is_known()) {
-      if (!v->is_initializer()) return ModelError("input \"", v->name(), "\" has no value and no default. Give one");
+      if (!v->is_initializer())
+        return ModelError("input \"", v->name(), "\" has no value and no default. Give one");
       continue;
     }
     if (v->is_initializer()) g.ClearInitializer(v);

@@ -17,8 +17,9 @@ struct MemoryPlan {
   int64_t bytes = 0;             // of the arena
 };
 
-// Places large buffers first, each in the smallest gap that no buffer alive at the same time overlaps. Time is
-// quadratic in the number of requests with a tiny constant (10,000 in some tens of milliseconds).
+// Places large buffers first, each in the smallest gap that no buffer alive at the same time
+// overlaps. Time is quadratic in the number of requests with a tiny constant (10,000 in some tens
+// of milliseconds).
 MemoryPlan PlanMemory(const std::vector<MemoryRequest>& requests);
 
 }  // namespace graphrun

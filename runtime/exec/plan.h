@@ -1,5 +1,5 @@
-// ExecutionPlan: a graph specialised to concrete input sizes, with kernels, layouts and memory chosen. Immutable once
-// made; shared by any number of Sessions in any number of threads.
+// ExecutionPlan: a graph specialised to concrete input sizes, with kernels, layouts and memory
+// chosen. Immutable once made; shared by any number of Sessions in any number of threads.
 #pragma once
 
 #include <functional>
@@ -42,10 +42,10 @@ class ExecutionPlan {
     std::string op;      // "Conv", "ai.graphrun.Reorder"
     std::string kernel;  // "onednn", "native", "late"
     std::string info;
-    std::string why;     // of a reorder: who wants what
+    std::string why;                        // of a reorder: who wants what
     std::unique_ptr<graphrun::Kernel> run;  // null: prepared when run (sizes known only then)
-    const Node* node = nullptr;   // in graph(); null for reorders and copies
-    std::vector<int> inputs, outputs;  // slots; -1: left out
+    const Node* node = nullptr;             // in graph(); null for reorders and copies
+    std::vector<int> inputs, outputs;       // slots; -1: left out
     int64_t scratch_offset = 0, scratch_bytes = 0;
   };
   struct State {
@@ -60,11 +60,12 @@ class ExecutionPlan {
     int state;
   };
 
-  // `inputs`: the types of the graph's inputs (concrete tensors, or containers), in the graph's order; an unknown type
-  // for an input that takes its default. Errors: kModel for what inference finds, kLimit.
-  static absl::StatusOr<std::shared_ptr<const ExecutionPlan>> Compile(const Graph& graph, const OpRegistry& registry,
-                                                                      const std::vector<Type>& inputs,
-                                                                      const CompileOptions& options);
+  // `inputs`: the types of the graph's inputs (concrete tensors, or containers), in the graph's
+  // order; an unknown type for an input that takes its default. Errors: kModel for what inference
+  // finds, kLimit.
+  static absl::StatusOr<std::shared_ptr<const ExecutionPlan>> Compile(
+      const Graph& graph, const OpRegistry& registry, const std::vector<Type>& inputs,
+      const CompileOptions& options);
 
   const Graph& graph() const { return *graph_; }
   const OpRegistry& registry() const { return *registry_; }
@@ -74,7 +75,7 @@ class ExecutionPlan {
   const std::vector<Tensor>& constants() const { return constants_; }
   const std::vector<State>& states() const { return states_; }
   const std::vector<StateCopy>& state_copies() const { return state_copies_; }
-  const std::vector<int>& input_slots() const { return input_slots_; }    // -1: not read
+  const std::vector<int>& input_slots() const { return input_slots_; }  // -1: not read
   const std::vector<int>& output_slots() const { return output_slots_; }
   int64_t arena_bytes() const { return arena_bytes_; }
   int64_t constant_bytes() const;

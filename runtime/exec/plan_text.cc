@@ -27,13 +27,15 @@ std::string Padded(std::string text, size_t width) {
 }  // namespace
 
 std::string ExecutionPlan::ToString() const {
-  std::string out = absl::StrCat("plan: ", steps_.size(), " steps, ", threads_, " threads, arena ", arena_bytes_,
-                                 " bytes, constants ", constant_bytes(), " bytes, states ", states_.size(), "\n");
+  std::string out =
+      absl::StrCat("plan: ", steps_.size(), " steps, ", threads_, " threads, arena ", arena_bytes_,
+                   " bytes, constants ", constant_bytes(), " bytes, states ", states_.size(), "\n");
   for (size_t s = 0; s < steps_.size(); ++s) {
     const Step& step = steps_[s];
-    absl::StrAppend(&out, Padded(absl::StrCat(s), 5), Padded(step.op, 28), " ", Padded(step.kernel, 8), " ",
-                    Padded(step.label, 28), " (");
-    for (size_t i = 0; i < step.inputs.size(); ++i) absl::StrAppend(&out, i ? ", " : "", SlotText(*this, step.inputs[i]));
+    absl::StrAppend(&out, Padded(absl::StrCat(s), 5), Padded(step.op, 28), " ",
+                    Padded(step.kernel, 8), " ", Padded(step.label, 28), " (");
+    for (size_t i = 0; i < step.inputs.size(); ++i)
+      absl::StrAppend(&out, i ? ", " : "", SlotText(*this, step.inputs[i]));
     absl::StrAppend(&out, ") -> ");
     for (size_t i = 0; i < step.outputs.size(); ++i) {
       absl::StrAppend(&out, i ? ", " : "", SlotText(*this, step.outputs[i]));
@@ -47,7 +49,8 @@ std::string ExecutionPlan::ToString() const {
                     state.layout.ToString(state.initial.rank()), "\n");
   }
   for (const StateCopy& copy : state_copies_) {
-    absl::StrAppend(&out, "copied after the run: state ", states_[static_cast<size_t>(copy.state)].name, "\n");
+    absl::StrAppend(&out, "copied after the run: state ",
+                    states_[static_cast<size_t>(copy.state)].name, "\n");
   }
   return out;
 }
@@ -55,7 +58,8 @@ std::string ExecutionPlan::ToString() const {
 std::string Profile::ToString(size_t top) const {
   std::vector<size_t> order(rows.size());
   std::iota(order.begin(), order.end(), size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return rows[a].seconds > rows[b].seconds; });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](size_t a, size_t b) { return rows[a].seconds > rows[b].seconds; });
   if (top > 0 && order.size() > top) order.resize(top);
   std::string out;
   char line[64];

@@ -15,10 +15,10 @@ struct Session::Instance {
   std::vector<Type> key;
   std::shared_ptr<const ExecutionPlan> plan;
   Tensor arena;
-  std::vector<Tensor> outputs;     // memory of graph outputs
-  std::vector<Datum> data;         // by slot
-  std::vector<Datum> copied;       // graph outputs that are inputs, constants or states
-  std::vector<const Datum*> out;   // by graph output
+  std::vector<Tensor> outputs;    // memory of graph outputs
+  std::vector<Datum> data;        // by slot
+  std::vector<Datum> copied;      // graph outputs that are inputs, constants or states
+  std::vector<const Datum*> out;  // by graph output
   // Arguments of all steps in one row each.
   std::vector<const Datum*> in_pointers;
   std::vector<Datum*> out_pointers;
@@ -32,24 +32,30 @@ struct Session::Instance {
   std::vector<std::unique_ptr<Graph>> late;
 };
 
-Session::Session(std::shared_ptr<const Graph> graph, const OpRegistry* registry, SessionOptions options,
-                 std::shared_ptr<StateStore> states)
-    : graph_(std::move(graph)), registry_(registry), options_(options), states_(std::move(states)) {}
+Session::Session(std::shared_ptr<const Graph> graph, const OpRegistry* registry,
+                 SessionOptions options, std::shared_ptr<StateStore> states)
+    : graph_(std::move(graph)),
+      registry_(registry),
+      options_(options),
+      states_(std::move(states)) {}
 
 Session::~Session() = default;
 
 absl::StatusOr<std::unique_ptr<Session>> Session::Create(std::shared_ptr<const Graph> graph,
-                                                         const OpRegistry* registry, SessionOptions options,
+                                                         const OpRegistry* registry,
+                                                         SessionOptions options,
                                                          std::shared_ptr<StateStore> states) {
   if (states == nullptr) states = std::make_shared<StateStore>(registry);
-  return std::unique_ptr<Session>(new Session(std::move(graph), registry, options, std::move(states)));
+  return std::unique_ptr<Session>(
+      new Session(std::move(graph), registry, options, std::move(states)));
 }
 
 namespace {
 
 std::unique_ptr<Graph> LateGraph(const Node& node) {
   auto graph = std::make_unique<Graph>();
-  Graph::NodeSpec spec{node.op_type(), node.domain(), {}, {}, node.attrs(), node.name(), node.opset(), {}, {}};
+  Graph::NodeSpec spec{node.op_type(), node.domain(), {}, {}, node.attrs(),
+                       node.name(),    node.opset(),  {}, {}};
   for (size_t i = 0; i < node.inputs().size(); ++i) {
     const Value* in = node.inputs()[i];
     Value* v = in == nullptr ? nullptr : graph->AddInput(in->name(), in->type());
@@ -64,8 +70,8 @@ std::unique_ptr<Graph> LateGraph(const Node& node) {
 }
 
 // Runs a node whose sizes have only now become known.
-absl::Status RunLate(Graph& graph, const OpRegistry& registry, const Datum* const* inputs, Datum* const* outputs,
-                     uint64_t seed, uint64_t step) {
+absl::Status RunLate(Graph& graph, const OpRegistry& registry, const Datum* const* inputs,
+                     Datum* const* outputs, uint64_t seed, uint64_t step) {
   Node& node = *graph.nodes().front();
   std::vector<Datum> arguments;
   KnownValues known;
@@ -93,7 +99,8 @@ absl::Status RunLate(Graph& graph, const OpRegistry& registry, const Datum* cons
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<const ExecutionPlan>> Session::Prepare(const std::vector<Type>& inputs) {
+absl::StatusOr<std::shared_ptr<const ExecutionPlan>> Session::Prepare(
+    const std::vector<Type>& inputs) {
   GR_ASSIGN_OR_RETURN(Instance * instance, InstanceFor(inputs));
   return instance->plan;
 }
@@ -107,7 +114,8 @@ absl::StatusOr<Session::Instance*> Session::InstanceFor(std::vector<Type> types)
   CompileOptions options;
   options.optimize = options_.optimize;
   options.threads = options_.threads;
-  for (const std::string& name : states_->Names()) options.state_layouts[name] = states_->Find(name)->layout;
+  for (const std::string& name : states_->Names())
+    options.state_layouts[name] = states_->Find(name)->layout;
   auto instance = std::make_unique<Instance>();
   GR_ASSIGN_OR_RETURN(instance->plan, ExecutionPlan::Compile(*graph_, *registry_, types, options));
   instance->key = std::move(types);
@@ -127,8 +135,11 @@ absl::StatusOr<Session::Instance*> Session::InstanceFor(std::vector<Type> types)
     if (!slot.type.is_tensor() || !slot.type.tensor.shape.is_concrete()) continue;
     void* memory = nullptr;
     switch (buffer.home) {
-      case Home::kArena: memory = arena + buffer.offset; break;
-      case Home::kInput: break;
+      case Home::kArena:
+        memory = arena + buffer.offset;
+        break;
+      case Home::kInput:
+        break;
       case Home::kConstant:
         instance->data[s] = Datum(plan.constants()[static_cast<size_t>(buffer.index)]);
         continue;
@@ -146,23 +157,28 @@ absl::StatusOr<Session::Instance*> Session::InstanceFor(std::vector<Type> types)
         memory = own.mutable_raw();
         break;
       }
-      case Home::kDynamic: continue;
+      case Home::kDynamic:
+        continue;
     }
     const auto& type = slot.type.tensor;
     if (type.dtype == DType::kString && buffer.home != Home::kInput) {
-      instance->data[s] = Datum(Tensor(type.dtype, type.shape.ToDims()));  // strings own their memory
+      instance->data[s] =
+          Datum(Tensor(type.dtype, type.shape.ToDims()));  // strings own their memory
       continue;
     }
     instance->data[s] = Datum(Tensor::View(type.dtype, type.shape.ToDims(), memory));
   }
   for (const auto& step : plan.steps()) {
-    Instance::Call call{step.run.get(), instance->in_pointers.size(), step.inputs.size(),
-                        instance->out_pointers.size(), step.outputs.size(), arena + step.scratch_offset};
+    Instance::Call call{step.run.get(),      instance->in_pointers.size(),
+                        step.inputs.size(),  instance->out_pointers.size(),
+                        step.outputs.size(), arena + step.scratch_offset};
     for (const int slot : step.inputs) {
-      instance->in_pointers.push_back(slot < 0 ? nullptr : &instance->data[static_cast<size_t>(slot)]);
+      instance->in_pointers.push_back(slot < 0 ? nullptr
+                                               : &instance->data[static_cast<size_t>(slot)]);
     }
     for (const int slot : step.outputs) {
-      instance->out_pointers.push_back(slot < 0 ? nullptr : &instance->data[static_cast<size_t>(slot)]);
+      instance->out_pointers.push_back(slot < 0 ? nullptr
+                                                : &instance->data[static_cast<size_t>(slot)]);
     }
     instance->late.push_back(step.run == nullptr ? LateGraph(*step.node) : nullptr);
     instance->calls.push_back(call);
@@ -195,7 +211,8 @@ absl::Status Session::RunInstance(Instance& instance, absl::Span<const Datum> in
   for (size_t s = 0; s < plan.slots().size(); ++s) {
     const auto& buffer = plan.buffers()[static_cast<size_t>(plan.slots()[s].buffer)];
     if (buffer.home == Home::kInput && instance.data[s].is_tensor()) {
-      instance.data[s].tensor.Rebase(const_cast<void*>(inputs[static_cast<size_t>(buffer.index)].tensor.raw()));
+      instance.data[s].tensor.Rebase(
+          const_cast<void*>(inputs[static_cast<size_t>(buffer.index)].tensor.raw()));
     }
   }
   using Clock = std::chrono::steady_clock;
@@ -208,8 +225,8 @@ absl::Status Session::RunInstance(Instance& instance, absl::Span<const Datum> in
     Datum* const* out = instance.out_pointers.data() + call.out;
     absl::Status status;
     if (call.kernel != nullptr) {
-      RunContext context(in, static_cast<int>(call.num_in), out, static_cast<int>(call.num_out), call.scratch, seed_,
-                         step_);
+      RunContext context(in, static_cast<int>(call.num_in), out, static_cast<int>(call.num_out),
+                         call.scratch, seed_, step_);
       status = call.kernel->Run(context);
     } else {
       status = RunLate(*instance.late[s], *registry_, in, out, seed_, step_);
@@ -248,7 +265,8 @@ absl::Status Session::RunInstance(Instance& instance, absl::Span<const Datum> in
 
 absl::Status Session::Run(absl::Span<const Datum> inputs) {
   if (inputs.size() > graph_->inputs().size()) {
-    return ModelError("the graph has ", graph_->inputs().size(), " inputs but ", inputs.size(), " are given");
+    return ModelError("the graph has ", graph_->inputs().size(), " inputs but ", inputs.size(),
+                      " are given");
   }
   Instance* instance = nullptr;
   // The plan used last usually fits: compare without building types.
@@ -262,8 +280,10 @@ absl::Status Session::Run(absl::Span<const Datum> inputs) {
         continue;
       }
       const Shape& shape = type.tensor.shape;
-      same = type.is_tensor() && type.tensor.dtype == inputs[i].tensor.dtype() && shape.rank() == inputs[i].tensor.rank();
-      for (int a = 0; same && a < shape.rank(); ++a) same = shape[a].value() == inputs[i].tensor.dim(a);
+      same = type.is_tensor() && type.tensor.dtype == inputs[i].tensor.dtype() &&
+             shape.rank() == inputs[i].tensor.rank();
+      for (int a = 0; same && a < shape.rank(); ++a)
+        same = shape[a].value() == inputs[i].tensor.dim(a);
     }
     if (same) instance = instances_.front().get();
   }
@@ -286,7 +306,9 @@ absl::Status Session::Run(absl::Span<const Tensor> inputs) {
   return Run(absl::Span<const Datum>(scratch_inputs_));
 }
 
-const Datum& Session::output(int i) const { return *instances_.front()->out[static_cast<size_t>(i)]; }
+const Datum& Session::output(int i) const {
+  return *instances_.front()->out[static_cast<size_t>(i)];
+}
 
 int Session::num_outputs() const { return static_cast<int>(graph_->outputs().size()); }
 

@@ -14,25 +14,27 @@ namespace graphrun {
 
 struct SessionOptions {
   bool optimize = true;
-  int threads = 0;      // 0: as many as OpenMP offers
-  size_t max_plans = 8; // plans kept for different input sizes; the least recently used goes first
+  int threads = 0;       // 0: as many as OpenMP offers
+  size_t max_plans = 8;  // plans kept for different input sizes; the least recently used goes first
 };
 
 // Belongs to one caller at a time.
 class Session {
  public:
-  // `states` may be shared between sessions; null: the session makes its own. The graph and the registry must outlive
-  // the session.
-  static absl::StatusOr<std::unique_ptr<Session>> Create(std::shared_ptr<const Graph> graph, const OpRegistry* registry,
-                                                         SessionOptions options = {},
-                                                         std::shared_ptr<StateStore> states = nullptr);
+  // `states` may be shared between sessions; null: the session makes its own. The graph and the
+  // registry must outlive the session.
+  static absl::StatusOr<std::unique_ptr<Session>> Create(
+      std::shared_ptr<const Graph> graph, const OpRegistry* registry, SessionOptions options = {},
+      std::shared_ptr<StateStore> states = nullptr);
   ~Session();
 
-  // One Datum for each graph input, in order; undefined for one that has a default. Tensors are read where they are.
-  // After the first run with the same sizes nothing is allocated (unless sizes within the graph depend on data).
+  // One Datum for each graph input, in order; undefined for one that has a default. Tensors are
+  // read where they are. After the first run with the same sizes nothing is allocated (unless sizes
+  // within the graph depend on data).
   absl::Status Run(absl::Span<const Datum> inputs);
   absl::Status Run(absl::Span<const Tensor> inputs);
-  // Graph output i of the last run, row-major; the memory is the session's and is overwritten by the next run.
+  // Graph output i of the last run, row-major; the memory is the session's and is overwritten by
+  // the next run.
   const Datum& output(int i) const;
   int num_outputs() const;
 

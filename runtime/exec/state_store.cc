@@ -12,7 +12,8 @@ absl::Status CopyLayout(const OpRegistry& registry, DType dtype, const Dims& dim
     return absl::OkStatus();
   }
   if (!registry.reorder()) return InternalError("no reorder between layouts is registered");
-  GR_ASSIGN_OR_RETURN(const std::unique_ptr<Kernel> kernel, registry.reorder()(dtype, dims, from_layout, to_layout));
+  GR_ASSIGN_OR_RETURN(const std::unique_ptr<Kernel> kernel,
+                      registry.reorder()(dtype, dims, from_layout, to_layout));
   Datum in(Tensor::View(dtype, dims, const_cast<void*>(from)));
   Datum out(Tensor::View(dtype, dims, to));
   const Datum* inputs[] = {&in};
@@ -23,8 +24,9 @@ absl::Status CopyLayout(const OpRegistry& registry, DType dtype, const Dims& dim
 
 absl::Status StateStore::Add(const std::string& name, const Tensor& value, const Layout& layout) {
   Entry entry{name, value.dtype(), value.dims(), layout, {}};
-  GR_ASSIGN_OR_RETURN(entry.memory,
-                      Tensor::Allocate(DType::kUInt8, {layout.ByteSize(value.dtype(), value.dims())}));
+  GR_ASSIGN_OR_RETURN(
+      entry.memory,
+      Tensor::Allocate(DType::kUInt8, {layout.ByteSize(value.dtype(), value.dims())}));
   if (entry.memory.byte_size() > 0) {
     std::memset(entry.memory.mutable_raw(), 0, static_cast<size_t>(entry.memory.byte_size()));
   }
@@ -42,8 +44,8 @@ absl::StatusOr<Tensor> StateStore::Read(const std::string& name) const {
   const Entry* entry = Find(name);
   if (entry == nullptr) return InternalError("there is no state \"", name, "\"");
   GR_ASSIGN_OR_RETURN(Tensor value, Tensor::Allocate(entry->dtype, entry->dims));
-  GR_RETURN_IF_ERROR(CopyLayout(*registry_, entry->dtype, entry->dims, entry->memory.raw(), entry->layout,
-                                value.mutable_raw(), Layout()));
+  GR_RETURN_IF_ERROR(CopyLayout(*registry_, entry->dtype, entry->dims, entry->memory.raw(),
+                                entry->layout, value.mutable_raw(), Layout()));
   return value;
 }
 
@@ -52,11 +54,11 @@ absl::Status StateStore::Write(const std::string& name, const Tensor& value) {
   if (it == entries_.end()) return InternalError("there is no state \"", name, "\"");
   Entry& entry = it->second;
   if (entry.dtype != value.dtype() || entry.dims != value.dims()) {
-    return InternalError("state \"", name, "\" is ", DTypeName(entry.dtype), DimsToString(entry.dims),
-                         " but is given ", value.type().ToString());
+    return InternalError("state \"", name, "\" is ", DTypeName(entry.dtype),
+                         DimsToString(entry.dims), " but is given ", value.type().ToString());
   }
-  return CopyLayout(*registry_, entry.dtype, entry.dims, value.raw(), Layout(), entry.memory.mutable_raw(),
-                    entry.layout);
+  return CopyLayout(*registry_, entry.dtype, entry.dims, value.raw(), Layout(),
+                    entry.memory.mutable_raw(), entry.layout);
 }
 
 std::vector<std::string> StateStore::Names() const {

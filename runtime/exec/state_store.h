@@ -1,5 +1,6 @@
-// StateStore: the trainable parameters, optimizer slots and counters that live from one run to the next, each in the
-// layout that the compute kernels of its plans want. Sessions may share one (training and validation do).
+// StateStore: the trainable parameters, optimizer slots and counters that live from one run to the
+// next, each in the layout that the compute kernels of its plans want. Sessions may share one
+// (training and validation do).
 #pragma once
 
 #include <map>
@@ -39,8 +40,8 @@ class StateStore {
   std::map<std::string, Entry> entries_;
 };
 
-// Copies elements between layouts, with the registry's reorder where they differ. Memory beyond the elements of the
-// destination must be zero before.
+// Copies elements between layouts, with the registry's reorder where they differ. Memory beyond the
+// elements of the destination must be zero before.
 absl::Status CopyLayout(const OpRegistry& registry, DType dtype, const Dims& dims, const void* from,
                         const Layout& from_layout, void* to, const Layout& to_layout);
 

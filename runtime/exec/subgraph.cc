@@ -10,8 +10,8 @@ class SessionRunner : public SubgraphRunner {
  public:
   explicit SessionRunner(std::unique_ptr<Session> session) : session_(std::move(session)) {}
 
-  absl::Status Run(absl::Span<const Datum* const> inputs, std::vector<Datum>* outputs, uint64_t seed,
-                   uint64_t step) const override {
+  absl::Status Run(absl::Span<const Datum* const> inputs, std::vector<Datum>* outputs,
+                   uint64_t seed, uint64_t step) const override {
     absl::MutexLock lock(&mutex_);
     std::vector<Datum> given;
     for (const Datum* d : inputs) given.push_back(d == nullptr ? Datum() : *d);
@@ -33,12 +33,14 @@ class SessionRunner : public SubgraphRunner {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<SubgraphRunner>> MakeSubgraphRunner(Attr::GraphPtr graph, const OpRegistry* registry,
+absl::StatusOr<std::unique_ptr<SubgraphRunner>> MakeSubgraphRunner(Attr::GraphPtr graph,
+                                                                   const OpRegistry* registry,
                                                                    bool optimize, int threads) {
   SessionOptions options;
   options.optimize = optimize;
   options.threads = threads;
-  GR_ASSIGN_OR_RETURN(std::unique_ptr<Session> session, Session::Create(std::move(graph), registry, options));
+  GR_ASSIGN_OR_RETURN(std::unique_ptr<Session> session,
+                      Session::Create(std::move(graph), registry, options));
   return std::unique_ptr<SubgraphRunner>(std::make_unique<SessionRunner>(std::move(session)));
 }
 

@@ -7,7 +7,8 @@
 
 namespace graphrun {
 
-absl::StatusOr<std::unique_ptr<SubgraphRunner>> MakeSubgraphRunner(Attr::GraphPtr graph, const OpRegistry* registry,
+absl::StatusOr<std::unique_ptr<SubgraphRunner>> MakeSubgraphRunner(Attr::GraphPtr graph,
+                                                                   const OpRegistry* registry,
                                                                    bool optimize, int threads);
 
 }  // namespace graphrun

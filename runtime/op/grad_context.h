@@ -76,4 +76,26 @@ class BodyContext : public NodeContext {
   absl::Status refusal_;
 };
 
+// How a node behaves while its model is trained: a body, and what it does to the states of the
+// training graph.
+class TrainingContext : public BodyContext {
+ public:
+  struct Options {
+    uint64_t seed = 0;               // of this node: the run's seed mixed with the node's place
+    bool freeze_statistics = false;  // batch normalisation uses and keeps its running statistics
+    double dropout = -1;             // the ratio of every Dropout; negative: as the model has it
+  };
+  TrainingContext(const Node& node, const OpDef& def, Builder* builder, Options options)
+      : BodyContext(node, def, builder), options_(options) {}
+
+  const Options& options() const { return options_; }
+  // After a step, initializer `statistic` takes the value `next`.
+  void UpdateState(Value* statistic, Expr next) { updates_.emplace_back(statistic, next); }
+  const std::vector<std::pair<Value*, Expr>>& updates() const { return updates_; }
+
+ private:
+  Options options_;
+  std::vector<std::pair<Value*, Expr>> updates_;
+};
+
 }  // namespace graphrun

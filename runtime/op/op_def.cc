@@ -76,6 +76,31 @@ std::vector<std::pair<int, int>> OpDef::in_place(const Node& node) const {
   }
   return pairs;
 }
+OpDef& OpDef::Training(std::function<void(TrainingContext&)> fn) {
+  training_ = std::move(fn);
+  return *this;
+}
+OpDef& OpDef::Inference(BodyFn fn) {
+  inference_ = std::move(fn);
+  return *this;
+}
+OpDef& OpDef::Link(OutputLink link) {
+  link_ = link;
+  return *this;
+}
+OpDef& OpDef::Parameter(int input, ParameterKind kind,
+                        std::function<int(const NodeContext&)> unit_axis) {
+  parameters_.push_back({input, kind, std::move(unit_axis)});
+  return *this;
+}
+ParameterRole OpDef::parameter_role(const Node& node, int input) const {
+  for (const ParameterSpec& spec : parameters_) {
+    if (spec.input == input)
+      return {spec.kind, spec.unit_axis ? spec.unit_axis(NodeContext(node, *this)) : 0};
+  }
+  const Shape& shape = node.input(input)->shape();
+  return {shape.has_rank() && shape.rank() > 1 ? ParameterKind::kWeight : ParameterKind::kBias, 0};
+}
 OpDef& OpDef::ShapeOnly(int input) {
   shape_only_.push_back(input);
   return *this;

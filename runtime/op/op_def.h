@@ -35,6 +35,17 @@ struct Pointwise {
   std::function<std::vector<float>(const NodeContext&)> params;
 };
 
+// The activation that an operator applies to what a loss may take instead (logits).
+enum class OutputLink { kNone, kSoftmax, kLogSoftmax, kSigmoid };
+
+// What a trained tensor is to its operator. Regularizers leave biases and normalisation parameters
+// out unless named.
+enum class ParameterKind { kWeight, kBias, kNormalization, kStatistic };
+struct ParameterRole {
+  ParameterKind kind = ParameterKind::kWeight;
+  int unit_axis = 0;  // the axis that counts output units (rows of an (out, in) matrix: 0)
+};
+
 class OpDef {
  public:
   using InferFn = std::function<absl::Status(InferContext&)>;
@@ -90,6 +101,16 @@ class OpDef {
   // Cast to the same type): the input's index, or -1. Asked when types are inferred; other outputs
   // must be unused.
   OpDef& NoOp(std::function<int(const NodeContext&)> same_as);
+  // What the node becomes while its model is trained (Dropout draws, BatchNormalization takes the
+  // batch's statistics); a function that does not Return leaves the node as it is.
+  OpDef& Training(std::function<void(TrainingContext&)> fn);
+  // What a node in training form becomes for inference; the same rule for no change.
+  OpDef& Inference(BodyFn fn);
+  OpDef& Link(OutputLink link);
+  // Says what input i is when an initializer feeds it; rank decides where nothing is said (above 1:
+  // a weight).
+  OpDef& Parameter(int input, ParameterKind kind,
+                   std::function<int(const NodeContext&)> unit_axis = nullptr);
   // Kernels read only the sizes of input i.
   OpDef& ShapeOnly(int input);
   OpDef& PointwiseBlock(Pointwise::Block block,
@@ -121,6 +142,11 @@ class OpDef {
   // other way round: whoever plans memory gives each to at most one.
   std::vector<std::pair<int, int>> in_place(const Node& node) const;
   bool is_shape_only(int input) const;
+  const std::function<void(TrainingContext&)>& training() const { return training_; }
+  const BodyFn& inference() const { return inference_; }
+  OutputLink link() const { return link_; }
+  // The role of input `input` of such a node.
+  ParameterRole parameter_role(const Node& node, int input) const;
   bool is_view() const { return view_; }
   const std::function<int(const NodeContext&)>& no_op() const { return no_op_; }
   const graphrun::Pointwise& pointwise() const { return pointwise_; }
@@ -148,6 +174,15 @@ class OpDef {
   InPlaceFn in_place_fn_;
   std::vector<int> no_gradient_for_, shape_only_;
   graphrun::Pointwise pointwise_;
+  std::function<void(TrainingContext&)> training_;
+  BodyFn inference_;
+  OutputLink link_ = OutputLink::kNone;
+  struct ParameterSpec {
+    int input;
+    ParameterKind kind;
+    std::function<int(const NodeContext&)> unit_axis;
+  };
+  std::vector<ParameterSpec> parameters_;
   bool random_ = false;
   bool view_ = false;
   std::function<int(const NodeContext&)> no_op_;

@@ -22,7 +22,8 @@ struct Rewrite {
   std::function<absl::StatusOr<bool>(Graph&, const class OpRegistry&)> run;
 };
 
-// Moves a tensor from one layout to another; memory of the destination that belongs to no element becomes zero.
+// Moves a tensor from one layout to another; memory of the destination that belongs to no element
+// becomes zero.
 using ReorderFactory = std::function<absl::StatusOr<std::unique_ptr<Kernel>>(
     DType dtype, const Dims& dims, const Layout& from, const Layout& to)>;
 

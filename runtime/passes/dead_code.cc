@@ -7,7 +7,8 @@ absl::StatusOr<bool> RemoveDeadCode(Graph& graph, const OpRegistry& registry) {
   absl::flat_hash_set<const Value*> next_states;
   for (const StateUpdate& s : graph.states()) next_states.insert(s.next);
   const auto unused = [&](const Value* v) {
-    return v->uses().empty() && v->num_graph_outputs() == 0 && !v->is_state() && !next_states.contains(v);
+    return v->uses().empty() && v->num_graph_outputs() == 0 && !v->is_state() &&
+           !next_states.contains(v);
   };
   bool changed = false;
   for (auto it = graph.nodes().rbegin(); it != graph.nodes().rend();) {

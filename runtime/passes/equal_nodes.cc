@@ -15,7 +15,8 @@ size_t HashNode(const Node& node) {
 
 bool Equal(const Node& a, const Node& b) {
   if (a.op_type() != b.op_type() || a.domain() != b.domain() || a.opset() != b.opset() ||
-      a.inputs() != b.inputs() || a.num_captures() != b.num_captures() || a.num_outputs() != b.num_outputs()) {
+      a.inputs() != b.inputs() || a.num_captures() != b.num_captures() ||
+      a.num_outputs() != b.num_outputs()) {
     return false;
   }
   for (int o = 0; o < a.num_outputs(); ++o) {
@@ -28,11 +29,12 @@ void MergeInitializers(Graph& graph, bool* changed) {
   absl::flat_hash_map<size_t, std::vector<Value*>> seen;
   for (Value* v : graph.initializers()) {
     const Tensor& t = v->initializer();
-    if (!v->is_constant() || v->is_graph_input() || t.dtype() == DType::kString || t.byte_size() > kSmallInitializer ||
-        v->num_graph_outputs() > 0) {
+    if (!v->is_constant() || v->is_graph_input() || t.dtype() == DType::kString ||
+        t.byte_size() > kSmallInitializer || v->num_graph_outputs() > 0) {
       continue;
     }
-    const absl::string_view bytes(static_cast<const char*>(t.raw()), static_cast<size_t>(t.byte_size()));
+    const absl::string_view bytes(static_cast<const char*>(t.raw()),
+                                  static_cast<size_t>(t.byte_size()));
     auto& bucket = seen[absl::HashOf(static_cast<int>(t.dtype()), bytes, t.dims())];
     Value* same = nullptr;
     for (Value* other : bucket) {
@@ -68,7 +70,8 @@ absl::StatusOr<bool> MergeEqualNodes(Graph& graph, const OpRegistry& registry) {
       if (Equal(*other, *node)) same = other;
     }
     bool is_output = false;
-    for (const Value* out : node->outputs()) is_output |= out != nullptr && out->num_graph_outputs() > 0;
+    for (const Value* out : node->outputs())
+      is_output |= out != nullptr && out->num_graph_outputs() > 0;
     if (same == nullptr || is_output) {
       bucket.push_back(node);
       continue;

@@ -28,8 +28,8 @@ absl::StatusOr<bool> InlineFunctions(Graph& graph, const OpRegistry& registry) {
     }
     if (calls.empty()) break;
     if (depth == kMaxInlineDepth) {
-      return LimitError(calls[0]->Describe(), ": functions call each other more than ", kMaxInlineDepth,
-                        " levels deep. Is there a recursion?");
+      return LimitError(calls[0]->Describe(), ": functions call each other more than ",
+                        kMaxInlineDepth, " levels deep. Is there a recursion?");
     }
     if (static_cast<int64_t>(graph.num_nodes()) > kMaxNodes) {
       return LimitError("inlining functions makes more than ", kMaxNodes, " nodes");
@@ -38,12 +38,16 @@ absl::StatusOr<bool> InlineFunctions(Graph& graph, const OpRegistry& registry) {
       const Function& function = *FindFunction(graph, *node);
       AttrMap attrs = function.defaults;
       for (const auto& [name, value] : node->attrs()) attrs.insert_or_assign(name, value);
-      const std::string prefix = absl::StrCat(node->name().empty() ? node->op_type() : node->name(), "/");
-      const std::vector<Value*> arguments(node->inputs().begin(), node->inputs().begin() + node->num_inputs());
-      const std::vector<Value*> results = graph.Inline(*function.body, arguments, attrs, node, prefix);
+      const std::string prefix =
+          absl::StrCat(node->name().empty() ? node->op_type() : node->name(), "/");
+      const std::vector<Value*> arguments(node->inputs().begin(),
+                                          node->inputs().begin() + node->num_inputs());
+      const std::vector<Value*> results =
+          graph.Inline(*function.body, arguments, attrs, node, prefix);
       for (int o = 0; o < node->num_outputs(); ++o) {
         if (!node->has_output(o)) continue;
-        if (static_cast<size_t>(o) >= results.size() || results[static_cast<size_t>(o)] == nullptr) {
+        if (static_cast<size_t>(o) >= results.size() ||
+            results[static_cast<size_t>(o)] == nullptr) {
           return ModelError(node->Describe(), ": function ", function.name, " gives no output ", o);
         }
         Value* result = results[static_cast<size_t>(o)];

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-
 namespace graphrun {
 
 absl::Status PassPipeline::Run(Graph& graph, const OpRegistry& registry) const {
@@ -18,7 +17,9 @@ absl::Status PassPipeline::Run(Graph& graph, const OpRegistry& registry) const {
 
 PassPipeline StandardPipeline(const OpRegistry& registry, bool fuse) {
   PassPipeline pipeline;
-  pipeline.Add({"no-ops", RemoveNoOps}).Add({"equal-nodes", MergeEqualNodes}).Add({"dead-code", RemoveDeadCode});
+  pipeline.Add({"no-ops", RemoveNoOps})
+      .Add({"equal-nodes", MergeEqualNodes})
+      .Add({"dead-code", RemoveDeadCode});
   if (!fuse) return pipeline;
   for (const auto phase : {Rewrite::Phase::kCanonical, Rewrite::Phase::kFuse}) {
     for (const Rewrite& rewrite : registry.rewrites()) {

@@ -21,7 +21,8 @@ class PassPipeline {
     passes_.push_back(std::move(pass));
     return *this;
   }
-  // Runs the passes in order, once. The graph is verified after each that changed something; a failure names the pass.
+  // Runs the passes in order, once. The graph is verified after each that changed something; a
+  // failure names the pass.
   absl::Status Run(Graph& graph, const OpRegistry& registry) const;
   const std::vector<Pass>& passes() const { return passes_; }
 
@@ -29,17 +30,19 @@ class PassPipeline {
   std::vector<Pass> passes_;
 };
 
-// What every plan wants on a specialised graph: no-ops, equal nodes and dead code removed, then (with `fuse`) the
-// rewrites that operator families registered.
+// What every plan wants on a specialised graph: no-ops, equal nodes and dead code removed, then
+// (with `fuse`) the rewrites that operator families registered.
 PassPipeline StandardPipeline(const OpRegistry& registry, bool fuse);
 
 // ---- the passes
 
-// Removes nodes whose outputs nobody reads, and initializers without use. Graph inputs and states stay.
+// Removes nodes whose outputs nobody reads, and initializers without use. Graph inputs and states
+// stay.
 absl::StatusOr<bool> RemoveDeadCode(Graph& graph, const OpRegistry& registry);
 // Removes nodes that only hand on one of their inputs (OpDef::NoOp).
 absl::StatusOr<bool> RemoveNoOps(Graph& graph, const OpRegistry& registry);
-// Merges nodes of equal operator, attributes and inputs, and initializers of equal bits up to 64 bytes.
+// Merges nodes of equal operator, attributes and inputs, and initializers of equal bits up to 64
+// bytes.
 absl::StatusOr<bool> MergeEqualNodes(Graph& graph, const OpRegistry& registry);
 // Replaces calls of the model's own functions by their bodies.
 absl::StatusOr<bool> InlineFunctions(Graph& graph, const OpRegistry& registry);
@@ -48,10 +51,12 @@ struct SpecializeOptions {
   bool fold = true;                             // compute nodes whose inputs are all constant
   int64_t max_folded_bytes = int64_t{1} << 28;  // results above that are left to run time
 };
-// Infers all types from the graph inputs' (concrete where the caller made them so), folds constants and shape
-// arithmetic on the way, and replaces nodes whose operator has only a body by it.
-absl::StatusOr<bool> Specialize(Graph& graph, const OpRegistry& registry, const SpecializeOptions& options = {});
-// The same for the nodes after `after` (null: from the first) and before `before` (null: to the last) only.
+// Infers all types from the graph inputs' (concrete where the caller made them so), folds constants
+// and shape arithmetic on the way, and replaces nodes whose operator has only a body by it.
+absl::StatusOr<bool> Specialize(Graph& graph, const OpRegistry& registry,
+                                const SpecializeOptions& options = {});
+// The same for the nodes after `after` (null: from the first) and before `before` (null: to the
+// last) only.
 absl::Status SpecializeBetween(Graph& graph, const OpRegistry& registry, Node* after, Node* before,
                                const SpecializeOptions& options = {});
 

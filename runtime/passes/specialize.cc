@@ -37,17 +37,20 @@ void ReplaceByConstants(Graph& graph, Node* node, std::vector<Tensor> tensors, K
     known->Forget(old);
     const std::string name = old->name();
     graph.Rename(old, absl::StrCat(name, "/folded"));
-    graph.ReplaceAllUses(old, graph.AddInitializer(name, std::move(tensors[static_cast<size_t>(o)])));
+    graph.ReplaceAllUses(old,
+                         graph.AddInitializer(name, std::move(tensors[static_cast<size_t>(o)])));
   }
   graph.Erase(node);
 }
 
-// The one integer output of a node whose elements are known sizes, as a tensor; undefined where they are not.
+// The one integer output of a node whose elements are known sizes, as a tensor; undefined where
+// they are not.
 Tensor KnownSizes(const Node& node, const KnownValues& known) {
   if (node.num_outputs() != 1 || !node.has_output(0)) return Tensor();
   const Value* out = node.output(0);
   const auto it = known.sizes.find(out);
-  if (it == known.sizes.end() || out->dtype() != DType::kInt64 || !out->shape().is_concrete()) return Tensor();
+  if (it == known.sizes.end() || out->dtype() != DType::kInt64 || !out->shape().is_concrete())
+    return Tensor();
   std::vector<int64_t> values;
   for (const Dim& d : it->second) {
     if (!d.is_number()) return Tensor();
@@ -70,7 +73,8 @@ absl::Status SpecializeBetween(Graph& graph, const OpRegistry& registry, Node* a
   for (auto it = graph.nodes().begin(); it != graph.nodes().end() && it->get() != before;
        it = after_previous()) {
     Node* node = it->get();
-    // What a model declares of its values may be stale: only what follows from the inputs counts here.
+    // What a model declares of its values may be stale: only what follows from the inputs counts
+    // here.
     std::vector<Type> declared;
     for (Value* out : node->outputs()) {
       declared.push_back(out == nullptr ? Type() : out->type());
@@ -91,7 +95,8 @@ absl::Status SpecializeBetween(Graph& graph, const OpRegistry& registry, Node* a
       const int64_t bytes = OutputBytes(*node);
       if (AllConstant(*node) && bytes <= options.max_folded_bytes) {
         std::vector<Datum> inputs;
-        for (const Value* in : node->inputs()) inputs.push_back(in == nullptr ? Datum() : Datum(in->initializer()));
+        for (const Value* in : node->inputs())
+          inputs.push_back(in == nullptr ? Datum() : Datum(in->initializer()));
         GR_ASSIGN_OR_RETURN(std::vector<Datum> results, EvaluateNode(*node, registry, inputs));
         std::vector<Tensor> tensors;
         bool all_tensors = true;
@@ -113,7 +118,8 @@ absl::Status SpecializeBetween(Graph& graph, const OpRegistry& registry, Node* a
   return absl::OkStatus();
 }
 
-absl::StatusOr<bool> Specialize(Graph& graph, const OpRegistry& registry, const SpecializeOptions& options) {
+absl::StatusOr<bool> Specialize(Graph& graph, const OpRegistry& registry,
+                                const SpecializeOptions& options) {
   GR_RETURN_IF_ERROR(InlineFunctions(graph, registry).status());
   GR_RETURN_IF_ERROR(graph.Sort());
   GR_RETURN_IF_ERROR(SpecializeBetween(graph, registry, nullptr, nullptr, options));

@@ -1,0 +1,144 @@
+#include "runtime/train/loss.h"
+
+#include <vector>
+
+#include "proto/recipe.pb.h"
+#include "runtime/base/status.h"
+#include "runtime/base/text.h"
+
+namespace graphrun {
+namespace {
+
+// The logarithm of a probability, at least -100, so that a certain mistake stays finite.
+Expr SafeLog(Expr p) { return Max(Log(p), -100.0); }
+
+// Mean over the batch of -log softmax(x)[target], class weights as the standard's
+// SoftmaxCrossEntropyLoss. With label smoothing s the target is (1 - s) one-hot + s / classes.
+// Szegedy et al. (arXiv:1512.00567), section 7.
+class CrossEntropy : public Loss {
+ public:
+  explicit CrossEntropy(double smoothing) : smoothing_(smoothing) {}
+  std::string name() const override { return "ce"; }
+  TargetKind target() const override { return TargetKind::kClass; }
+  OutputLink link() const override { return OutputLink::kSoftmax; }
+  Expr Emit(const LossInputs& in, bool logits) const override {
+    Builder& b = *in.output.builder();
+    Expr log_p, loss;
+    if (logits) {
+      loss = b.Op("SoftmaxCrossEntropyLoss", {in.output, in.target, in.class_weights},
+                  {{"reduction", "mean"}});
+      if (smoothing_ > 0) log_p = b.Op("LogSoftmax", {in.output}, {{"axis", 1}});
+    } else {
+      log_p = SafeLog(in.output);
+      loss = b.Op("NegativeLogLikelihoodLoss", {log_p, in.target, in.class_weights},
+                  {{"reduction", "mean"}});
+    }
+    if (smoothing_ == 0) return loss;
+    return (1 - smoothing_) * loss - smoothing_ * ReduceMean(log_p, {}, false);
+  }
+
+ private:
+  double smoothing_;
+};
+
+// Mean of -log p[target] for a model whose output is log p.
+class NegativeLogLikelihood : public Loss {
+ public:
+  std::string name() const override { return "nll"; }
+  TargetKind target() const override { return TargetKind::kClass; }
+  Expr Emit(const LossInputs& in, bool logits) const override {
+    return in.output.builder()->Op("NegativeLogLikelihoodLoss",
+                                   {in.output, in.target, in.class_weights},
+                                   {{"reduction", "mean"}});
+  }
+};
+
+// Mean of -(t log p + (1 - t) log(1 - p)), p = sigmoid(x); from logits as max(x, 0) - x t + log(1 +
+// exp(-|x|)). With targets of several columns: the multi-label form.
+class BinaryCrossEntropy : public Loss {
+ public:
+  std::string name() const override { return "bce"; }
+  TargetKind target() const override { return TargetKind::kValues; }
+  OutputLink link() const override { return OutputLink::kSigmoid; }
+  Expr Emit(const LossInputs& in, bool logits) const override {
+    Expr x = in.output, t = in.target;
+    Expr each = logits ? Max(x, 0.0) - x * t + Log(1.0 + Exp(-Abs(x)))
+                       : -(t * SafeLog(x) + (1.0 - t) * SafeLog(1.0 - x));
+    if (in.class_weights.is_defined()) each = each * in.class_weights;
+    return ReduceMean(each, {}, false);
+  }
+};
+
+// Mean of (y - t)^2.
+class MeanSquaredError : public Loss {
+ public:
+  std::string name() const override { return "mse"; }
+  TargetKind target() const override { return TargetKind::kValues; }
+  Expr Emit(const LossInputs& in, bool logits) const override {
+    return ReduceMean(Square(in.output - in.target), {}, false);
+  }
+};
+
+// Half the squared error summed over the outputs, mean over the batch.
+class Quadratic : public Loss {
+ public:
+  std::string name() const override { return "quadratic"; }
+  TargetKind target() const override { return TargetKind::kValues; }
+  Expr Emit(const LossInputs& in, bool logits) const override {
+    Expr batch = CastLike(Squeeze(DimOf(in.output, 0), {0}), in.output);
+    return 0.5 * ReduceSum(Square(in.output - in.target), {}, false) / batch;
+  }
+};
+
+// Mean of |y - t|; gradient 0 where they are equal.
+class MeanAbsoluteError : public Loss {
+ public:
+  std::string name() const override { return "mae"; }
+  TargetKind target() const override { return TargetKind::kValues; }
+  Expr Emit(const LossInputs& in, bool logits) const override {
+    return ReduceMean(Abs(in.output - in.target), {}, false);
+  }
+};
+
+// Mean of e^2/2 where |e| <= delta, delta (|e| - delta/2) beyond. Huber (1964).
+class Huber : public Loss {
+ public:
+  explicit Huber(double delta) : delta_(delta) {}
+  std::string name() const override { return "huber"; }
+  TargetKind target() const override { return TargetKind::kValues; }
+  Expr Emit(const LossInputs& in, bool logits) const override {
+    Expr e = in.output - in.target, size = Abs(e);
+    Expr each = Where(size <= delta_, 0.5 * Square(e), delta_ * (size - 0.5 * delta_));
+    return ReduceMean(each, {}, false);
+  }
+
+ private:
+  double delta_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Loss>> MakeLoss(const recipe::Loss& r) {
+  using Result = std::unique_ptr<Loss>;
+  if (r.label_smoothing() < 0 || r.label_smoothing() >= 1) {
+    return UsageError("loss.label_smoothing is ", r.label_smoothing(), " but must be in [0, 1)");
+  }
+  if (r.label_smoothing() > 0 && r.name() != "ce") {
+    return UsageError("loss.label_smoothing needs the loss ce, not ", r.name());
+  }
+  if (r.name() == "ce") return Result(std::make_unique<CrossEntropy>(r.label_smoothing()));
+  if (r.name() == "nll") return Result(std::make_unique<NegativeLogLikelihood>());
+  if (r.name() == "bce") return Result(std::make_unique<BinaryCrossEntropy>());
+  if (r.name() == "mse") return Result(std::make_unique<MeanSquaredError>());
+  if (r.name() == "quadratic") return Result(std::make_unique<Quadratic>());
+  if (r.name() == "mae") return Result(std::make_unique<MeanAbsoluteError>());
+  if (r.name() == "huber") {
+    if (!(r.huber_delta() > 0))
+      return UsageError("loss.huber_delta is ", r.huber_delta(), " but must be above 0");
+    return Result(std::make_unique<Huber>(r.huber_delta()));
+  }
+  const std::vector<std::string> names = {"ce", "nll", "bce", "mse", "quadratic", "mae", "huber"};
+  return UsageError("there is no loss \"", r.name(), "\"", DidYouMean(r.name(), names));
+}
+
+}  // namespace graphrun

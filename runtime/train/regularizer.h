@@ -1,0 +1,35 @@
+// Regularizer: a term of the gradient, a penalty, or a change after the update, emitted as graph
+// nodes.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "runtime/op/expr.h"
+#include "runtime/op/op_def.h"
+
+namespace graphrun::recipe {
+class Regularizer;
+}
+
+namespace graphrun {
+
+class Regularizer {
+ public:
+  virtual ~Regularizer() = default;
+  virtual std::string name() const = 0;
+  // The penalty's part of the gradient: w's shape and element type; undefined where there is none.
+  virtual Expr Gradient(Expr w) const { return Expr(); }
+  // The penalty itself, a scalar, for reports; undefined where there is none.
+  virtual Expr Penalty(Expr w) const { return Expr(); }
+  // Changes the updated parameter `next`. `lr` is a scalar; the role names the axis of output
+  // units.
+  virtual Expr AfterUpdate(Expr next, Expr w, Expr lr, const ParameterRole& role) const {
+    return next;
+  }
+};
+
+// Errors: kUsage, for instance a negative strength.
+absl::StatusOr<std::unique_ptr<Regularizer>> MakeRegularizer(const recipe::Regularizer& recipe);
+
+}  // namespace graphrun

@@ -1,0 +1,133 @@
+#include "runtime/exec/session.h"
+
+#include <gtest/gtest.h>
+
+#include "ops/ops.h"
+#include "runtime/autodiff/gradients.h"
+#include "runtime/base/rng.h"
+#include "runtime/ir/text.h"
+#include "runtime/op/evaluate.h"
+#include "runtime/op/infer.h"
+
+namespace graphrun {
+namespace {
+
+class SessionTest : public testing::Test {
+ protected:
+  SessionTest() { RegisterOps(registry_); }
+
+  std::shared_ptr<Graph> Parse(absl::string_view text) {
+    auto graph = ParseGraph(text);
+    EXPECT_TRUE(graph.ok()) << graph.status().message();
+    return std::move(graph).value();
+  }
+  static Tensor Random(Dims dims, uint64_t seed) {
+    Tensor t(DType::kFloat32, std::move(dims));
+    Rng rng(seed);
+    for (int64_t i = 0; i < t.num_elements(); ++i)
+      t.mutable_data<float>()[i] = static_cast<float>(rng.Normal());
+    return t;
+  }
+  static void ExpectNear(const Tensor& got, const Tensor& want, double tolerance = 1e-5) {
+    ASSERT_EQ(got.dims(), want.dims());
+    for (int64_t i = 0; i < want.num_elements(); ++i) {
+      ASSERT_NEAR(got.AsDouble(i), want.AsDouble(i), tolerance) << "element " << i;
+    }
+  }
+
+  OpRegistry registry_;
+};
+
+constexpr char kMlp[] = R"(agraph (float[N, 4] x) => (float[N, 3] y)
+<float[4, 5] w1 = {1,2,3,4,5, -1,-2,-3,-4,-5, 0.5,0.25,0.125,1,1, 2,2,-2,-2,0}, float[5] b1 = {0.1,0.2,0.3,0.4,0.5},
+ float[5, 3] w2 = {1,0,-1, 0.5,0.5,0.5, -1,1,0, 0,0,1, 2,-2,1}>
+{
+  h = MatMul(x, w1)
+  a = Add(h, b1)
+  s = Softmax(a)
+  y = MatMul(s, w2)
+})";
+
+TEST_F(SessionTest, AgreesWithTheInterpreter) {
+  auto graph = Parse(kMlp);
+  auto session = Session::Create(graph, &registry_);
+  ASSERT_TRUE(session.ok());
+  for (const int64_t batch : {1, 7, 0, 7}) {
+    const Tensor x = Random({batch, 4}, 3);
+    const absl::Status ran = (*session)->Run(std::vector<Tensor>{x});
+    ASSERT_TRUE(ran.ok()) << ran.message();
+    auto want = EvaluateGraph(*graph, registry_, {{"x", Datum(x)}});
+    ASSERT_TRUE(want.ok()) << want.status().message();
+    ExpectNear((*session)->output(0).tensor, (*want)[0].tensor);
+  }
+}
+
+TEST_F(SessionTest, AnOutputOfOneRunStaysWhileThePlanForOtherSizesRuns) {
+  auto session = Session::Create(Parse(kMlp), &registry_);
+  const Tensor x = Random({2, 4}, 5);
+  ASSERT_TRUE((*session)->Run(std::vector<Tensor>{x}).ok());
+  const Tensor first = (*session)->output(0).tensor.Clone();
+  ASSERT_TRUE((*session)->Run(std::vector<Tensor>{Random({3, 4}, 6)}).ok());
+  EXPECT_EQ((*session)->output(0).tensor.dims(), (Dims{3, 3}));
+  ASSERT_TRUE((*session)->Run(std::vector<Tensor>{x}).ok());
+  EXPECT_TRUE(SameBits(first, (*session)->output(0).tensor));
+}
+
+// w' = w - 0.1 dL/dw for L = sum((x w - t)^2), and a second state that takes the first one's old
+// value.
+TEST_F(SessionTest, StatesTakeTheirNextValuesAllAtOnce) {
+  auto graph = Parse(R"(agraph (float[2, 3] x, float[2, 1] t) => (float[2, 1] q)
+<float[3, 1] w = {0.5, -0.5, 1}, float[3, 1] old = {0, 0, 0}>
+{
+  y = MatMul(x, w)
+  e = Sub(y, t)
+  q = Mul(e, e)
+})");
+  graph->RemoveOutput(0);
+  ASSERT_TRUE(InferTypes(*graph, registry_).ok());
+  Builder builder(graph.get(), &registry_);
+  Value* w = graph->FindValue("w");
+  Expr loss = SumTo(builder.Use(graph->FindValue("q")), builder.Scalar(DType::kFloat32, 0));
+  graph->AddOutput(loss.value());
+  auto gradients = AppendGradients(*graph, registry_, loss.value(), {w});
+  ASSERT_TRUE(gradients.ok()) << gradients.status().message();
+  Expr next = builder.Use(w) - 0.1 * builder.Use((*gradients)[0]);
+  graph->AddState(w, next.value());
+  graph->AddState(graph->FindValue("old"), w);
+  auto session = Session::Create(graph, &registry_);
+  const Tensor x = Random({2, 3}, 1), t = Random({2, 1}, 2);
+  std::vector<double> weights = {0.5, -0.5, 1};
+  for (int step = 0; step < 3; ++step) {
+    const std::vector<double> before = weights;
+    double want_loss = 0;
+    std::vector<double> gradient(3, 0);
+    for (int64_t r = 0; r < 2; ++r) {
+      double e = -t.AsDouble(r);
+      for (int64_t c = 0; c < 3; ++c) e += x.AsDouble(r * 3 + c) * weights[static_cast<size_t>(c)];
+      want_loss += e * e;
+      for (int64_t c = 0; c < 3; ++c)
+        gradient[static_cast<size_t>(c)] += 2 * e * x.AsDouble(r * 3 + c);
+    }
+    for (size_t c = 0; c < 3; ++c) weights[c] -= 0.1 * gradient[c];
+    const absl::Status ran = (*session)->Run(std::vector<Tensor>{x, t});
+    ASSERT_TRUE(ran.ok()) << ran.message();
+    EXPECT_NEAR((*session)->output(0).tensor.AsDouble(0), want_loss, 1e-4);
+    auto now = (*session)->states().Read("w");
+    auto old = (*session)->states().Read("old");
+    for (int64_t c = 0; c < 3; ++c) {
+      EXPECT_NEAR(now->AsDouble(c), weights[static_cast<size_t>(c)], 1e-4);
+      EXPECT_NEAR(old->AsDouble(c), before[static_cast<size_t>(c)], 1e-4);
+    }
+  }
+}
+
+TEST_F(SessionTest, MissingInputsAndWrongShapesAreNamed) {
+  auto session = Session::Create(Parse(kMlp), &registry_);
+  const absl::Status missing = (*session)->Run(std::vector<Datum>{Datum()});
+  EXPECT_EQ(missing.message(), "input \"x\" has no value and no default. Give one");
+  const absl::Status wrong = (*session)->Run(std::vector<Tensor>{Random({2, 9}, 1)});
+  EXPECT_EQ(KindOf(wrong), ErrorKind::kModel);
+}
+
+}  // namespace
+}  // namespace graphrun
