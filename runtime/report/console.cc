@@ -1,5 +1,6 @@
 #include "runtime/report/console.h"
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cmath>
@@ -31,13 +32,66 @@ class NoConsole : public Console {
       : Console(
             terminal, [] { return 0.0; }, 0) {}
   void Header(absl::string_view, absl::Span<const NamedText>) override {}
-  void BeginEpoch(int64_t, int64_t, int64_t) override {}
+  void BeginEpoch(int64_t, int64_t, int64_t, int64_t) override {}
   void Show(const StepInfo&) override {}
   void EndEpoch(absl::Span<const NamedValue>) override {}
   void Validation(absl::Span<const NamedValue>, absl::string_view, bool) override {}
   void Warning(absl::string_view, absl::string_view) override {}
   void Note(absl::string_view) override {}
   void Finish(absl::Span<const NamedText>) override {}
+};
+
+// Counts for both, and hands on what each is due.
+class TeeConsole : public Console {
+ public:
+  TeeConsole(std::unique_ptr<Console> first, std::unique_ptr<Console> second,
+             std::function<double()> clock)
+      : Console(Terminal(), std::move(clock), Sooner(IntervalOf(*first), IntervalOf(*second))),
+        first_(std::move(first)),
+        second_(std::move(second)) {}
+  void Header(absl::string_view title, absl::Span<const NamedText> rows) override {
+    first_->Header(title, rows);
+    second_->Header(title, rows);
+  }
+  void BeginEpoch(int64_t epoch, int64_t epochs, int64_t steps, int64_t done) override {
+    StartCounting(epoch, epochs, steps, done);
+    first_->BeginEpoch(epoch, epochs, steps, done);
+    second_->BeginEpoch(epoch, epochs, steps, done);
+  }
+  void Show(const StepInfo& info) override {
+    Shown();
+    if (CountInto(first_.get())) first_->Show(info);
+    if (CountInto(second_.get())) second_->Show(info);
+  }
+  void EndEpoch(absl::Span<const NamedValue> values) override {
+    CountInto(first_.get());
+    CountInto(second_.get());
+    first_->EndEpoch(values);
+    second_->EndEpoch(values);
+  }
+  void Validation(absl::Span<const NamedValue> values, absl::string_view monitored,
+                  bool best) override {
+    first_->Validation(values, monitored, best);
+    second_->Validation(values, monitored, best);
+  }
+  void Warning(absl::string_view name, absl::string_view text) override {
+    first_->Warning(name, text);
+    second_->Warning(name, text);
+  }
+  void Note(absl::string_view text) override {
+    first_->Note(text);
+    second_->Note(text);
+  }
+  void Finish(absl::Span<const NamedText> rows) override {
+    first_->Finish(rows);
+    second_->Finish(rows);
+  }
+
+ private:
+  static double Sooner(double a, double b) {
+    return a > 0 && b > 0 ? std::min(a, b) : std::max(a, b);
+  }
+  std::unique_ptr<Console> first_, second_;
 };
 
 double SteadySeconds() {
@@ -76,11 +130,18 @@ std::unique_ptr<Console> Console::Make(ProgressMode mode, const Terminal& termin
   }
 }
 
-void Console::StartCounting(int64_t epoch, int64_t epochs, int64_t steps) {
+std::unique_ptr<Console> Console::Tee(std::unique_ptr<Console> first,
+                                      std::unique_ptr<Console> second) {
+  std::function<double()> clock = IntervalOf(*first) > 0 ? first->clock_ : second->clock_;
+  return std::make_unique<TeeConsole>(std::move(first), std::move(second), std::move(clock));
+}
+
+void Console::StartCounting(int64_t epoch, int64_t epochs, int64_t steps, int64_t done) {
   epoch_ = epoch;
   epochs_ = epochs;
   steps_ = steps;
-  steps_done_ = samples_done_ = steps_shown_ = 0;
+  steps_done_ = steps_before_ = steps_shown_ = done;
+  samples_done_ = 0;
   steps_per_second_ = 0;
   epoch_start_ = last_show_ = Now();
   next_show_ = epoch_start_ + interval_;
@@ -91,7 +152,8 @@ void Console::Shown() {
   const double now = Now(), passed = now - last_show_;
   if (passed > 0) {
     const double rate = static_cast<double>(steps_done_ - steps_shown_) / passed;
-    const double weight = steps_shown_ == 0 ? 1 : 1 - std::exp(-passed / kMemorySeconds);
+    const double weight =
+        steps_shown_ == steps_before_ ? 1 : 1 - std::exp(-passed / kMemorySeconds);
     steps_per_second_ += weight * (rate - steps_per_second_);
   }
   last_show_ = now;
@@ -99,9 +161,16 @@ void Console::Shown() {
   next_show_ = now + interval_;
 }
 
+bool Console::CountInto(Console* other) const {
+  other->steps_done_ = steps_done_;
+  other->samples_done_ = samples_done_;
+  return other->interval_ > 0 && other->clock_() >= other->next_show_;
+}
+
 double Console::SamplesPerSecond() const {
-  if (steps_done_ == 0) return 0;
-  return steps_per_second_ * static_cast<double>(samples_done_) / static_cast<double>(steps_done_);
+  const int64_t steps = steps_done_ - steps_before_;
+  if (steps == 0) return 0;
+  return steps_per_second_ * static_cast<double>(samples_done_) / static_cast<double>(steps);
 }
 
 double Console::SecondsLeft() const {

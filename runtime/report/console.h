@@ -43,12 +43,16 @@ class Console {
   // `clock` gives seconds from any start; nothing means the steady clock.
   static std::unique_ptr<Console> Make(ProgressMode mode, const Terminal& terminal,
                                        std::function<double()> clock = nullptr);
+  // Two displays as one: a terminal and train.log, say.
+  static std::unique_ptr<Console> Tee(std::unique_ptr<Console> first,
+                                      std::unique_ptr<Console> second);
   virtual ~Console() = default;
 
   // The names and values of the run: model, data, loss, optimizer, ...
   virtual void Header(absl::string_view title, absl::Span<const NamedText> rows) = 0;
-  // epoch counts from 1; epochs and steps are 0 where nobody knows them.
-  virtual void BeginEpoch(int64_t epoch, int64_t epochs, int64_t steps) = 0;
+  // epoch counts from 1; epochs and steps are 0 where nobody knows them. `done` of the steps were
+  // made before, by the run that this one resumes.
+  virtual void BeginEpoch(int64_t epoch, int64_t epochs, int64_t steps, int64_t done = 0) = 0;
   // Counts a step of `samples` samples; true where Show is due (at most about 10 times a second,
   // and 0.1 times for kPlain). All that it costs is a look at the clock.
   bool Tick(int64_t samples) {
@@ -73,7 +77,10 @@ class Console {
       : terminal_(terminal), clock_(std::move(clock)), interval_(interval) {}
   double Now() const { return clock_(); }
   // Starts the counts and the clock of an epoch.
-  void StartCounting(int64_t epoch, int64_t epochs, int64_t steps);
+  void StartCounting(int64_t epoch, int64_t epochs, int64_t steps, int64_t done);
+  // Brings the counts of another display to those of this one; true where its Show is due.
+  bool CountInto(Console* other) const;
+  static double IntervalOf(const Console& console) { return console.interval_; }
   // Sets when Show is due next and brings the rates up to date.
   void Shown();
   double EpochSeconds() const { return Now() - epoch_start_; }
@@ -91,7 +98,7 @@ class Console {
 
  private:
   double epoch_start_ = 0, last_show_ = 0;
-  int64_t steps_shown_ = 0;
+  int64_t steps_before_ = 0, steps_shown_ = 0;
   double steps_per_second_ = 0;
 };
 

@@ -35,8 +35,8 @@ void JsonConsole::Header(absl::string_view title, absl::Span<const NamedText> ro
   Send(terminal_, std::move(w));
 }
 
-void JsonConsole::BeginEpoch(int64_t epoch, int64_t epochs, int64_t steps) {
-  StartCounting(epoch, epochs, steps);
+void JsonConsole::BeginEpoch(int64_t epoch, int64_t epochs, int64_t steps, int64_t done) {
+  StartCounting(epoch, epochs, steps, done);
 }
 
 void JsonConsole::Show(const StepInfo& info) {

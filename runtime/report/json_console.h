@@ -18,7 +18,7 @@ class JsonConsole : public Console {
   JsonConsole(const Terminal& terminal, std::function<double()> clock)
       : Console(terminal, std::move(clock), /*interval=*/1) {}
   void Header(absl::string_view title, absl::Span<const NamedText> rows) override;
-  void BeginEpoch(int64_t epoch, int64_t epochs, int64_t steps) override;
+  void BeginEpoch(int64_t epoch, int64_t epochs, int64_t steps, int64_t done) override;
   void Show(const StepInfo& info) override;
   void EndEpoch(absl::Span<const NamedValue> values) override;
   void Validation(absl::Span<const NamedValue> values, absl::string_view monitored,

@@ -106,8 +106,8 @@ void LiveConsole::Print(absl::string_view text) {
   if (live_) Draw();
 }
 
-void LiveConsole::BeginEpoch(int64_t epoch, int64_t epochs, int64_t steps) {
-  StartCounting(epoch, epochs, steps);
+void LiveConsole::BeginEpoch(int64_t epoch, int64_t epochs, int64_t steps, int64_t done) {
+  StartCounting(epoch, epochs, steps, done);
   live_ = true;
   Draw();
 }

@@ -14,7 +14,7 @@ namespace graphrun {
 class LiveConsole : public PlainConsole {
  public:
   ~LiveConsole() override { Clear(); }
-  void BeginEpoch(int64_t epoch, int64_t epochs, int64_t steps) override;
+  void BeginEpoch(int64_t epoch, int64_t epochs, int64_t steps, int64_t done) override;
   void Show(const StepInfo& info) override;
   void EndEpoch(absl::Span<const NamedValue> values) override;
   void Finish(absl::Span<const NamedText> rows) override;

@@ -19,8 +19,8 @@ std::string PlainConsole::EpochLabel() const {
   return absl::StrFormat("epoch %*d/%s", static_cast<int>(all.size()), epoch_, all);
 }
 
-void PlainConsole::BeginEpoch(int64_t epoch, int64_t epochs, int64_t steps) {
-  StartCounting(epoch, epochs, steps);
+void PlainConsole::BeginEpoch(int64_t epoch, int64_t epochs, int64_t steps, int64_t done) {
+  StartCounting(epoch, epochs, steps, done);
 }
 
 void PlainConsole::Show(const StepInfo& info) {

@@ -14,7 +14,7 @@ class PlainConsole : public Console {
   PlainConsole(const Terminal& terminal, std::function<double()> clock)
       : PlainConsole(terminal, std::move(clock), /*interval=*/10) {}
   void Header(absl::string_view title, absl::Span<const NamedText> rows) override;
-  void BeginEpoch(int64_t epoch, int64_t epochs, int64_t steps) override;
+  void BeginEpoch(int64_t epoch, int64_t epochs, int64_t steps, int64_t done) override;
   void Show(const StepInfo& info) override;
   void EndEpoch(absl::Span<const NamedValue> values) override;
   void Validation(absl::Span<const NamedValue> values, absl::string_view monitored,

@@ -1,18 +1,15 @@
 #include "runtime/report/run_report.h"
 
 #include <cmath>
-#include <map>
 #include <utility>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/str_replace.h"
 #include "runtime/base/file.h"
 #include "runtime/base/status.h"
 #include "runtime/base/text.h"
 #include "runtime/report/confusion.h"
+#include "runtime/report/curves.h"
 #include "runtime/report/html_page.h"
 #include "runtime/report/plot.h"
 #include "runtime/report/terminal.h"
@@ -22,8 +19,6 @@ namespace {
 
 using Pairs = std::vector<std::pair<std::string, std::string>>;
 
-// Two of them stand side by side on the page at their own size.
-constexpr int kChartWidth = 640, kChartHeight = 400;
 constexpr size_t kMostRowsShown = 60;  // of the table of epochs
 
 // The file's text, or "" where there is none.
@@ -57,116 +52,6 @@ std::string ValueText(const JsonValue& value) {
   return "";
 }
 
-// "val_loss" is split into part "val" and metric "loss"; "loss" has part "train".
-std::pair<std::string, std::string> SplitName(absl::string_view name) {
-  for (const char* part : {"train", "val", "test"}) {
-    const std::string prefix = absl::StrCat(part, "_");
-    if (absl::StartsWith(name, prefix) && name.size() > prefix.size()) {
-      return {part, std::string(name.substr(prefix.size()))};
-    }
-  }
-  return {"train", std::string(name)};
-}
-
-std::string Spaced(absl::string_view name) { return absl::StrReplaceAll(name, {{"_", " "}}); }
-
-std::string PartName(const std::string& part) { return part == "val" ? "validation" : part; }
-
-// The mean of the neighbours on both sides, whose weight halves every 60th part of the series.
-std::vector<double> Smoothed(const std::vector<double>& y) {
-  const size_t n = y.size();
-  const double keep = std::pow(0.5, 60.0 / static_cast<double>(n));
-  std::vector<double> sums(n), weights(n);
-  const auto sweep = [&](bool backwards) {
-    double sum = 0, weight = 0;
-    for (size_t k = 0; k < n; ++k) {
-      const size_t i = backwards ? n - 1 - k : k;
-      // The value itself counts on the way forwards only.
-      if (backwards) {
-        sums[i] += sum;
-        weights[i] += weight;
-      }
-      if (std::isfinite(y[i])) {
-        sum += y[i];
-        weight += 1;
-      }
-      if (!backwards) {
-        sums[i] = sum;
-        weights[i] = weight;
-      }
-      sum *= keep;
-      weight *= keep;
-    }
-  };
-  sweep(false);
-  sweep(true);
-  std::vector<double> smooth(n);
-  for (size_t i = 0; i < n; ++i) smooth[i] = weights[i] > 0 ? sums[i] / weights[i] : y[i];
-  return smooth;
-}
-
-// One metric's values of one part.
-struct Curve {
-  std::string key, part;
-  std::vector<double> x, y;
-};
-
-// Rows that are one an epoch are drawn over epochs, others over steps.
-bool IsPerEpoch(const std::vector<JsonValue>& rows) {
-  int64_t last = -1;
-  for (const JsonValue& row : rows) {
-    const JsonValue* epoch = row.Find("epoch");
-    if (epoch == nullptr || !epoch->is_int() || epoch->AsInt() <= last) return false;
-    last = epoch->AsInt();
-  }
-  return true;
-}
-
-RunReport::Chart CurveChart(const std::string& metric, const std::vector<Curve>& curves,
-                            bool per_epoch, const RunSummary& summary) {
-  constexpr size_t kNoisy = 200;  // points from which smoothing helps the eye
-  LineChart chart;
-  std::string title = Spaced(metric);
-  if (!title.empty() && title[0] >= 'a' && title[0] <= 'z') title[0] -= 'a' - 'A';
-  chart.frame = {metric == "lr" ? "Learning rate" : title,
-                 per_epoch ? "epoch" : "step",
-                 "",
-                 "",
-                 kChartWidth,
-                 kChartHeight};
-  double low = HUGE_VAL, high = -HUGE_VAL;
-  for (const Curve& curve : curves) {
-    LineChart::Series series;
-    series.name = PartName(curve.part);
-    series.x = curve.x;
-    series.y = curve.y;
-    for (const double y : curve.y) {
-      if (!std::isfinite(y)) continue;
-      low = std::min(low, y);
-      high = std::max(high, y);
-    }
-    if (curve.y.size() >= kNoisy && metric != "lr") {
-      LineChart::Series raw = series;
-      raw.faint = true;
-      chart.series.push_back(std::move(raw));
-      series.y = Smoothed(curve.y);
-    }
-    const double best_x = static_cast<double>(per_epoch ? summary.best_epoch : summary.best_step);
-    if (curve.key == summary.monitored && std::isfinite(summary.best_value)) {
-      series.mark = LineChart::Mark{best_x, summary.best_value,
-                                    absl::StrCat("best ", HumanNumber(summary.best_value))};
-    }
-    chart.series.push_back(std::move(series));
-  }
-  if (curves.size() == 1) {
-    chart.frame.y_label = metric == "lr" ? "learning rate" : Spaced(metric);
-    chart.series.back().name = chart.frame.y_label;
-  }
-  // Losses that fall by more than a factor of 30 are read off a logarithmic axis.
-  chart.log_y = low > 0 && high / low > 30 && absl::StrContains(metric, "loss");
-  return {metric, chart.ToSvg()};
-}
-
 ConfusionMatrix MatrixOf(const RunSummary& summary) {
   ConfusionMatrix matrix;
   const auto n = static_cast<int64_t>(summary.confusion.size());
@@ -193,20 +78,6 @@ BarChart ClassChart(const RunSummary& summary, const ConfusionMatrix& matrix) {
     chart.series[1].values.push_back(matrix.Recall(c));
   }
   return chart;
-}
-
-// The metric names of all rows, in the order of their first appearance.
-std::vector<std::string> MetricKeys(const std::vector<JsonValue>& rows) {
-  std::vector<std::string> keys;
-  std::map<std::string, bool> seen;
-  for (const JsonValue& row : rows) {
-    for (const auto& member : row.members()) {
-      if (member.first == "step" || member.first == "epoch") continue;
-      if (!member.second.is_number() && !member.second.is_null()) continue;
-      if (!std::exchange(seen[member.first], true)) keys.push_back(member.first);
-    }
-  }
-  return keys;
 }
 
 void AddMetricsTable(const RunReport& report, HtmlPage* page) {
@@ -270,25 +141,10 @@ absl::StatusOr<RunReport> RunReport::Read(const std::string& folder) {
 }
 
 std::vector<RunReport::Chart> RunReport::Charts() const {
-  const bool per_epoch = IsPerEpoch(metrics);
-  std::vector<std::string> order;
-  std::map<std::string, std::vector<Curve>> curves;
-  for (const std::string& key : MetricKeys(metrics)) {
-    const auto name = SplitName(key);
-    Curve curve{key, name.first, {}, {}};
-    for (const JsonValue& row : metrics) {
-      const JsonValue* x = row.Find(per_epoch ? "epoch" : "step");
-      const JsonValue* y = row.Find(key);
-      if (x == nullptr || y == nullptr) continue;
-      curve.x.push_back(x->AsNumber());
-      curve.y.push_back(y->AsNumber());
-    }
-    if (curves[name.second].empty()) order.push_back(name.second);
-    curves[name.second].push_back(std::move(curve));
-  }
+  const Curves curves = CollectCurves(metrics, IsPerEpoch(metrics));
   std::vector<Chart> charts;
-  for (const std::string& metric : order) {
-    charts.push_back(CurveChart(metric, curves[metric], per_epoch, summary));
+  for (const std::string& metric : curves.order) {
+    charts.push_back(CurveChart(metric, curves.of_metric.at(metric), curves.per_epoch, summary));
   }
   charts.insert(charts.end(), more_charts.begin(), more_charts.end());
   if (!summary.confusion.empty()) {

@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "runtime/report/json.h"
 #include "runtime/report/run_summary.h"
 
@@ -35,5 +36,9 @@ struct RunReport {
   // Writes report.html and, where `plots`, plots/NAME.svg for every chart.
   absl::Status Write(const std::string& folder, bool plots) const;
 };
+
+// A chart for each metric that at least one of the runs logged, with a line for each run (its
+// validation values where it has them).
+std::vector<RunReport::Chart> CompareRuns(absl::Span<const RunReport> runs);
 
 }  // namespace graphrun

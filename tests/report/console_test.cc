@@ -186,6 +186,34 @@ TEST(ConsoleTest, StepsOfUnknownNumberAreCountedWithoutABar) {
   EXPECT_FALSE(absl::StrContains(screen.Text(), "eta"));
 }
 
+TEST(ConsoleTest, AResumedEpochStartsWhereItStoppedWithTheRateOfNow) {
+  Screen screen;
+  screen.terminal.interactive = true;
+  screen.terminal.fixed_columns = 160;
+  double now = 0;
+  auto console = Console::Make(ProgressMode::kBar, screen.terminal, [&now] { return now; });
+  console->BeginEpoch(2, 2, 100, 90);
+  now += 1;
+  console->Tick(8);
+  console->Show({0.5, 0.1, 1});
+  const std::string last = Lines(screen.Text()).back();
+  EXPECT_TRUE(absl::StrContains(last, " 91%   91/100  eta 9.0 s")) << last;
+  EXPECT_TRUE(absl::StrContains(last, "8 samples/s")) << last;
+}
+
+TEST(ConsoleTest, ATeeKeepsItsPlainLogBesideTheTerminal) {
+  Screen terminal, log, alone;
+  terminal.terminal.interactive = true;
+  double now = 100;
+  const auto clock = [&now] { return now; };
+  auto tee = Console::Tee(Console::Make(ProgressMode::kBar, terminal.terminal, clock),
+                          Console::Make(ProgressMode::kPlain, log.terminal, clock));
+  EXPECT_GE(Train(tee.get(), &now), 80);
+  TrainOn(alone.terminal, ProgressMode::kPlain);
+  EXPECT_EQ(log.Text(), alone.Text());
+  EXPECT_TRUE(absl::StrContains(terminal.Text(), "it/s"));
+}
+
 TEST(ConsoleTest, ModesGoByName) {
   EXPECT_EQ(*ProgressModeFromName("tui"), ProgressMode::kTui);
   const absl::Status status = ProgressModeFromName("plan").status();

@@ -132,6 +132,17 @@ TEST_F(RunReportTest, ManyNoisyStepsAreSmoothedOverTheirRawValues) {
   EXPECT_TRUE(absl::StrContains(svg, ">step<"));
 }
 
+TEST_F(RunReportTest, ComparedRunsShareOneChartAMetricByTheirValidationValues) {
+  WriteRun();
+  std::vector<RunReport> runs = {*RunReport::Read(folder_), *RunReport::Read(folder_)};
+  runs[1].summary.name = "other";
+  const auto charts = CompareRuns(runs);
+  ASSERT_EQ(charts.size(), 3u);
+  EXPECT_EQ(charts[0].name, "loss");
+  EXPECT_TRUE(absl::StrContains(charts[0].svg, ">other<"));
+  EXPECT_TRUE(absl::StrContains(charts[0].svg, "other: 1.5 at 1")) << "not the training loss";
+}
+
 TEST(HtmlPageTest, NumbersStandToTheRight) {
   HtmlPage page("t", "");
   page.Table({"name", "value"}, {{"a", "1.5"}, {"b", "97%"}, {"c", "nan"}});
