@@ -150,6 +150,11 @@ absl::StatusOr<Dims> ImageTransform::OutputDims(const Dims& dims) const {
     return DataError("wants images [height, width] or [channels, height, width]; the samples are ",
                      DimsToString(dims));
   }
+  constexpr int64_t kMaxSide = 1 << 15;  // so that a plane's elements can be counted by int
+  if (dims[dims.size() - 1] > kMaxSide || dims[dims.size() - 2] > kMaxSide) {
+    return DataError("works on images of up to ", kMaxSide, " x ", kMaxSide,
+                     " pixels; the samples are ", DimsToString(dims));
+  }
   return dims;
 }
 

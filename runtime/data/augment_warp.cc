@@ -1,5 +1,7 @@
 // Transforms that resample: rotation and zoom, bilinear, 0 outside.
+#include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include "runtime/base/status.h"
 #include "runtime/data/augment.h"
@@ -12,32 +14,35 @@ struct Warp {
   float xx = 1, xy = 0, yx = 0, yy = 1;
 };
 
-void Resample(const float* input, const ImageSize& size, const Warp& warp, float* output) {
-  const int64_t width = size.width, height = size.height, plane = size.plane();
+// The image with a frame of zeros, one pixel wide above and on the left, two below and on the
+// right, and coordinates that are clamped onto the frame: no pixel needs to be asked whether it is
+// inside.
+void Resample(const float* input, const ImageSize& size, const Warp& warp,
+              float* __restrict output) {
+  const auto width = static_cast<int>(size.width), height = static_cast<int>(size.height);
+  const int stride = width + 3;
+  std::vector<float> framed(static_cast<size_t>(stride) * static_cast<size_t>(height + 3));
   const float cx = static_cast<float>(width - 1) * 0.5f;
   const float cy = static_cast<float>(height - 1) * 0.5f;
-  for (int64_t y = 0; y < height; ++y) {
-    const float dy = static_cast<float>(y) - cy;
-    for (int64_t x = 0; x < width; ++x, ++output) {
-      const float dx = static_cast<float>(x) - cx;
-      const float sx = cx + warp.xx * dx + warp.xy * dy;
-      const float sy = cy + warp.yx * dx + warp.yy * dy;
-      const float fx = std::floor(sx), fy = std::floor(sy);
-      const auto x0 = static_cast<int64_t>(fx), y0 = static_cast<int64_t>(fy);
-      const float tx = sx - fx, ty = sy - fy;
-      if (x0 < -1 || y0 < -1 || x0 >= width || y0 >= height) {
-        for (int64_t c = 0; c < size.channels; ++c) output[c * plane] = 0;
-        continue;
-      }
-      const bool left = x0 >= 0, right = x0 + 1 < width, top = y0 >= 0, bottom = y0 + 1 < height;
-      int64_t corner = y0 * width + x0;
-      for (int64_t c = 0; c < size.channels; ++c, corner += plane) {
-        const float a = left && top ? input[corner] : 0;
-        const float b = right && top ? input[corner + 1] : 0;
-        const float d = left && bottom ? input[corner + width] : 0;
-        const float e = right && bottom ? input[corner + width + 1] : 0;
-        const float upper = a + tx * (b - a), lower = d + tx * (e - d);
-        output[c * plane] = upper + ty * (lower - upper);
+  const auto max_x = static_cast<float>(width), max_y = static_cast<float>(height);
+  for (int64_t c = 0; c < size.channels; ++c, input += size.plane()) {
+    for (int y = 0; y < height; ++y) {
+      std::copy(input + y * width, input + (y + 1) * width, framed.begin() + (y + 1) * stride + 1);
+    }
+    const float* __restrict pixels = framed.data();
+    for (int y = 0; y < height; ++y, output += width) {
+      const float dy = static_cast<float>(y) - cy;
+      for (int x = 0; x < width; ++x) {
+        const float dx = static_cast<float>(x) - cx;
+        const float sx = std::min(std::max(cx + warp.xx * dx + warp.xy * dy, -1.0f), max_x) + 1;
+        const float sy = std::min(std::max(cy + warp.yx * dx + warp.yy * dy, -1.0f), max_y) + 1;
+        const int x0 = static_cast<int>(sx), y0 = static_cast<int>(sy);
+        const float tx = sx - static_cast<float>(x0), ty = sy - static_cast<float>(y0);
+        const int at = y0 * stride + x0;
+        const float upper = pixels[at] + tx * (pixels[at + 1] - pixels[at]);
+        const float lower =
+            pixels[at + stride] + tx * (pixels[at + stride + 1] - pixels[at + stride]);
+        output[x] = upper + ty * (lower - upper);
       }
     }
   }

@@ -43,6 +43,8 @@ std::string NewFolder() {
 std::string Write(const std::string& folder, const std::string& name, absl::string_view bytes) {
   const std::string path = JoinPath(folder, name);
   EXPECT_TRUE(CreateDirs(FolderOf(path)).ok());
+  // Some file systems flush a file that is cut short and written anew.
+  std::remove(path.c_str());
   FILE* file = std::fopen(path.c_str(), "wb");
   EXPECT_NE(file, nullptr);
   EXPECT_EQ(std::fwrite(bytes.data(), 1, bytes.size(), file), bytes.size());
