@@ -1,9 +1,5 @@
 #include "runtime/onnx/export.h"
 
-#include <unistd.h>
-
-#include <cstdlib>
-
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "proto/onnx.pb.h"
@@ -11,6 +7,7 @@
 #include "runtime/base/status.h"
 #include "runtime/ir/text.h"
 #include "runtime/onnx/import.h"
+#include "tests/onnx/temp_folder.h"
 
 namespace graphrun {
 namespace {
@@ -46,23 +43,6 @@ void ExpectRoundTrip(absl::string_view text) {
   EXPECT_EQ(PrintGraph(**back, options), PrintGraph(*g, options));
   EXPECT_EQ(Export(**back), bytes);
 }
-
-class Folder {
- public:
-  Folder() {
-    char name[] = "/tmp/graphrun_export_XXXXXX";
-    path_ = ::mkdtemp(name);
-  }
-  ~Folder() {
-    const auto names = ListFolder(path_);
-    for (const auto& name : *names) (void)RemoveFile(JoinPath(path_, name));
-    ::rmdir(path_.c_str());
-  }
-  std::string File(absl::string_view name) const { return JoinPath(path_, name); }
-
- private:
-  std::string path_;
-};
 
 TEST(ExportOnnxTest, AttributesOfEveryKindComeBack) {
   ExpectRoundTrip(R"(g (x) => (y) {
@@ -148,7 +128,7 @@ TEST(ExportOnnxTest, ABrokenGraphIsNotWritten) {
 }
 
 TEST(ExportOnnxTest, WeightsInAFileOfTheirOwnAreAlignedAndMapped) {
-  Folder folder;
+  TempFolder folder;
   auto g = Parse("g (x) => (y) <float[3] small = {1, 2, 3}> { y = F(x, small) }");
   Tensor big(DType::kFloat32, {20000}), odd(DType::kInt4, {3001});
   for (int64_t i = 0; i < 20000; ++i) big.mutable_data<float>()[i] = static_cast<float>(i);
