@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "absl/types/optional.h"
+#include "ops/window.h"
 #include "runtime/op/kernel.h"
 
 namespace graphrun::onednn {
@@ -57,10 +58,6 @@ void AppendEltwise(dnnl::post_ops& post_ops, dnnl::algorithm algorithm, float al
 
 template <typename Primitive>
 using Pd = absl::optional<typename Primitive::primitive_desc>;
-
-struct Window {  // of convolutions and poolings, one entry per spatial axis; dilation 1 is dense
-  Dims kernel, strides, dilations, pads_begin, pads_end;
-};
 
 Pd<dnnl::matmul> MatMul(const Md& a, const Md& b, const Md& bias, const Md& y,
                         const dnnl::primitive_attr& attr);

@@ -1,0 +1,402 @@
+// Conv, and its two gradients ai.graphrun.ConvGradInput and ai.graphrun.ConvGradWeight.
+//
+// Source: https://onnx.ai/onnx/operators/onnx__Conv.html (1, 11, 22). x [N, C, spatial...], w [M,
+// C/group, kernel...], y [N, M, spatial...] with 1 to 3 spatial axes.
+#include "ops/conv_native.h"
+#include "ops/conv_onednn.h"
+#include "runtime/op/op_registry.h"
+
+namespace graphrun {
+namespace {
+
+absl::Status CheckRank(const InferContext& c, int input, absl::string_view name) {
+  const Shape& s = c.input_shape(input);
+  if (s.has_rank() && (s.rank() < 3 || s.rank() > 5)) {
+    return c.Error("input ", name, " has shape ", s.ToString(),
+                   " but must have 1 to 3 spatial axes after [N, C]");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status InferConv(InferContext& c) {
+  const Shape &x = c.input_shape(0), &w = c.input_shape(1);
+  GR_RETURN_IF_ERROR(CheckRank(c, 0, "X"));
+  GR_RETURN_IF_ERROR(CheckRank(c, 1, "W"));
+  if (!x.has_rank() || !w.has_rank()) {
+    c.set_output(0, c.input_dtype(0),
+                 x.has_rank()   ? Shape::UnknownOfRank(x.rank())
+                 : w.has_rank() ? Shape::UnknownOfRank(w.rank())
+                                : Shape());
+    return absl::OkStatus();
+  }
+  if (x.rank() != w.rank()) {
+    return c.Error("input X has shape ", x.ToString(), " but W is ", w.ToString(),
+                   ": both must have as many axes");
+  }
+  const int64_t groups = c.Int("group", 1);
+  if (groups < 1) return c.Error("attribute group is ", groups, " but must be positive");
+  if (x[1].is_number() && w[1].is_number() &&
+      (w[1].value() > (int64_t{1} << 40) || groups > (int64_t{1} << 20) ||
+       x[1].value() != w[1].value() * groups)) {
+    return c.Error("input X has shape ", x.ToString(), " and W ", w.ToString(),
+                   " with group=", groups, ": X must have W's second size times group channels");
+  }
+  if (w[0].is_number() && w[0].value() % groups != 0) {
+    return c.Error("input W has ", w[0].value(), " output channels, which group=", groups,
+                   " does not divide");
+  }
+  if (c.has_input(2) && c.input_shape(2).has_rank()) {
+    const Shape& b = c.input_shape(2);
+    if (b.rank() != 1 || (b[0].is_number() && w[0].is_number() && b[0].value() != w[0].value())) {
+      return c.Error("input B has shape ", b.ToString(), " but must be [", w[0].ToString(), "]");
+    }
+  }
+  GR_ASSIGN_OR_RETURN(const Window window, ReadWindow(c, x.rank() - 2, &w));
+  GR_ASSIGN_OR_RETURN(const std::vector<Dim> out, SlideOver(c, window, SpatialDims(x)));
+  Shape y({x[0], w[0]});
+  for (const Dim& d : out) y.Append(d);
+  c.set_output(0, c.input_dtype(0), std::move(y));
+  return absl::OkStatus();
+}
+
+// The sizes of a prepared node, from those of x, w and y.
+absl::StatusOr<ConvShape> ShapeOfConv(const PrepareContext& c, const Dims& x, const Dims& w,
+                                      const Dims& y) {
+  const Shape weight = Shape::Of(w);
+  GR_ASSIGN_OR_RETURN(Window window, ReadWindow(c, static_cast<int>(x.size()) - 2, &weight));
+  return ConvShape::Of(x, w, y, ResolvePads(c, std::move(window), SpatialDims(x)));
+}
+
+using Made = absl::StatusOr<std::unique_ptr<Kernel>>;
+
+Made FastConv(PrepareContext& c) {
+  GR_ASSIGN_OR_RETURN(const ConvShape s,
+                      ShapeOfConv(c, c.input_dims(0), c.input_dims(1), c.output_dims(0)));
+  return OneDnnConv(c, s);
+}
+
+Made NativeConv(PrepareContext& c) {
+  GR_ASSIGN_OR_RETURN(const ConvShape s,
+                      ShapeOfConv(c, c.input_dims(0), c.input_dims(1), c.output_dims(0)));
+  std::unique_ptr<Kernel> kernel;
+  DispatchDType(FloatTypes(), c.input_dtype(0), [&]<typename T>() {
+    kernel = MakeKernel([s](RunContext& r) {
+      ConvForward(s, r.input(0).data<T>(), r.input(1).data<T>(),
+                  r.has_input(2) ? r.input(2).data<T>() : nullptr, r.output(0).mutable_data<T>());
+      return absl::OkStatus();
+    });
+  });
+  return kernel;
+}
+
+Made FastGradInput(PrepareContext& c) {
+  GR_ASSIGN_OR_RETURN(const ConvShape s,
+                      ShapeOfConv(c, c.input_dims(2), c.input_dims(1), c.input_dims(0)));
+  return OneDnnConvBackwardData(c, s);
+}
+
+Made NativeGradInput(PrepareContext& c) {
+  GR_ASSIGN_OR_RETURN(const ConvShape s,
+                      ShapeOfConv(c, c.input_dims(2), c.input_dims(1), c.input_dims(0)));
+  std::unique_ptr<Kernel> kernel;
+  DispatchDType(FloatTypes(), c.input_dtype(0), [&]<typename T>() {
+    kernel = MakeKernel([s](RunContext& r) {
+      ConvBackwardData<T>(s, r.input(0).data<T>(), r.input(1).data<T>(), nullptr,
+                          r.output(0).mutable_data<T>());
+      return absl::OkStatus();
+    });
+  });
+  return kernel;
+}
+
+Made FastGradWeight(PrepareContext& c) {
+  GR_ASSIGN_OR_RETURN(const ConvShape s,
+                      ShapeOfConv(c, c.input_dims(1), c.input_dims(2), c.input_dims(0)));
+  return OneDnnConvBackwardWeights(c, s);
+}
+
+Made NativeGradWeight(PrepareContext& c) {
+  GR_ASSIGN_OR_RETURN(const ConvShape s,
+                      ShapeOfConv(c, c.input_dims(1), c.input_dims(2), c.input_dims(0)));
+  std::unique_ptr<Kernel> kernel;
+  DispatchDType(FloatTypes(), c.input_dtype(0), [&]<typename T>() {
+    kernel = MakeKernel([s](RunContext& r) {
+      ConvBackwardWeights(s, r.input(1).data<T>(), r.input(0).data<T>(),
+                          r.output(0).mutable_data<T>(),
+                          r.has_output(1) ? r.output(1).mutable_data<T>() : nullptr);
+      return absl::OkStatus();
+    });
+  });
+  return kernel;
+}
+
+std::vector<int64_t> AllButChannels(int rank) {
+  std::vector<int64_t> axes = {0};
+  for (int i = 2; i < rank; ++i) axes.push_back(i);
+  return axes;
+}
+
+// dx = dy convolved with the flipped weights over the dilated dy (ConvGradInput), dw = x correlated
+// with dy (ConvGradWeight), db = dy summed over all but the channels.
+void ConvGradient(GradContext& g) {
+  Builder& e = g.builder();
+  const AttrMap attrs = g.node().attrs();
+  if (g.needs(0)) g.dx(0, e.Op("ConvGradInput", {g.dy(), g.x(1), g.x(0)}, attrs, kGraphrunDomain));
+  if (g.needs(1)) {
+    const auto dw = e.Ops("ConvGradWeight", {g.dy(), g.x(0), g.x(1)}, g.needs(2) ? 2 : 1, attrs,
+                          kGraphrunDomain);
+    g.dx(1, dw[0]);
+    if (g.needs(2)) g.dx(2, dw[1]);
+  } else if (g.needs(2)) {
+    g.dx(2, ReduceSum(g.dy(), AllButChannels(g.dy().shape().rank()), false));
+  }
+}
+
+// dx is linear in dy and in w: its gradients are the convolution itself and ConvGradWeight.
+void GradInputGradient(GradContext& g) {
+  Builder& e = g.builder();
+  const AttrMap attrs = g.node().attrs();
+  if (g.needs(0)) g.dx(0, e.Op("Conv", {g.dy(), g.x(1)}, attrs));
+  if (g.needs(1)) g.dx(1, e.Op("ConvGradWeight", {g.x(0), g.dy(), g.x(1)}, attrs, kGraphrunDomain));
+}
+
+// dw is linear in dy and in x: their gradients are the convolution itself and ConvGradInput; db
+// adds its gradient to all positions of a channel.
+void GradWeightGradient(GradContext& g) {
+  Builder& e = g.builder();
+  const AttrMap attrs = g.node().attrs();
+  if (g.needs(0)) {
+    Expr ddy;
+    if (g.has_dy(0)) ddy = e.Op("Conv", {g.x(1), g.dy(0)}, attrs);
+    if (g.has_dy(1)) {
+      std::vector<int64_t> axes = AllButChannels(g.x(0).shape().rank());
+      Expr spread = Expand(Unsqueeze(g.dy(1), axes), ShapeOf(g.x(0)));
+      ddy = ddy.is_defined() ? ddy + spread : spread;
+    }
+    g.dx(0, ddy);
+  }
+  if (g.needs(1) && g.has_dy(0))
+    g.dx(1, e.Op("ConvGradInput", {g.x(0), g.dy(0), g.x(1)}, attrs, kGraphrunDomain));
+}
+
+// The window of a body's node with pads resolved; refuses where x's sizes are not known.
+absl::optional<Window> BodyWindow(BodyContext& b, const Shape& x, const Shape& w) {
+  if (!x.is_concrete() || !w.is_concrete()) {
+    b.Refuse(b.Error("its body needs concrete sizes of X and W"));
+    return absl::nullopt;
+  }
+  auto window = ReadWindow(b, x.rank() - 2, &w);
+  if (!window.ok()) {
+    b.Refuse(window.status());
+    return absl::nullopt;
+  }
+  return ResolvePads(b, *std::move(window), SpatialDims(x.ToDims()));
+}
+
+// A transposed convolution whose output_padding restores x's sizes.
+void GradInputBody(BodyContext& b) {
+  const Shape& x = b.x(2).shape();
+  const Shape& dy = b.x(0).shape();
+  const auto window = BodyWindow(b, x, b.x(1).shape());
+  if (!window || !dy.is_concrete()) return;
+  AttrMap attrs = WindowAttrs(*window);
+  Dims extra;
+  for (int i = 0; i < window->rank(); ++i) {
+    const auto a = static_cast<size_t>(i);
+    const int64_t covered = (dy[i + 2].value() - 1) * window->strides[a] + window->Extent(i) -
+                            window->pads_begin[a] - window->pads_end[a];
+    extra.push_back(x[i + 2].value() - covered);
+  }
+  attrs.insert_or_assign("output_padding", extra);
+  attrs.insert_or_assign("group", b.Int("group", 1));
+  b.Return(b.Op("ConvTranspose", {b.x(0), b.x(1)}, attrs));
+}
+
+// The convolution of x with dy, batch and channels exchanged, strides and dilations exchanged.
+void GradWeightBody(BodyContext& b) {
+  Expr dy = b.x(0), x = b.x(1);
+  const Shape xs = x.shape(), ws = b.x(2).shape();
+  const auto window = BodyWindow(b, xs, ws);
+  if (!window || !dy.shape().is_concrete()) return;
+  const int rank = xs.rank();
+  const int64_t groups = b.Int("group", 1), n = xs[0].value(), inputs = ws[1].value();
+  std::vector<int64_t> exchange = {1, 0};
+  for (int i = 2; i < rank; ++i) exchange.push_back(i);
+  if (groups > 1) {
+    // [N, G*I, ...] to [I, G*N, ...]
+    const Dims spatial = SpatialDims(xs.ToDims());
+    Dims split = {n, groups, inputs}, joined = {inputs, groups * n};
+    split.insert(split.end(), spatial.begin(), spatial.end());
+    joined.insert(joined.end(), spatial.begin(), spatial.end());
+    std::vector<int64_t> perm = {2, 1, 0};
+    for (int i = 3; i <= rank; ++i) perm.push_back(i);
+    x = Reshape(Transpose(Reshape(x, split), perm), joined);
+  } else {
+    x = Transpose(x, exchange);
+  }
+  Window swapped = *window;
+  swapped.strides = window->dilations;
+  swapped.dilations = window->strides;
+  swapped.kernel = SpatialDims(dy.shape().ToDims());
+  AttrMap attrs = WindowAttrs(swapped);
+  attrs.insert_or_assign("group", groups);
+  Expr dw = Transpose(b.Op("Conv", {x, Transpose(dy, exchange)}, attrs), exchange);
+  // Rows of x that no window reached give windows too many.
+  std::vector<int64_t> starts, axes;
+  for (int i = 2; i < rank; ++i) {
+    starts.push_back(0);
+    axes.push_back(i);
+  }
+  dw = Slice(dw, starts, window->kernel, axes);
+  b.Return({dw, ReduceSum(dy, AllButChannels(rank), false)});
+}
+
+absl::Status InferGradInput(InferContext& c) {
+  c.set_output(0, c.input_dtype(0), c.input_shape(2));
+  return absl::OkStatus();
+}
+
+absl::Status InferGradWeight(InferContext& c) {
+  const Shape& dy = c.input_shape(0);
+  c.set_output(0, c.input_dtype(0), c.input_shape(2));
+  c.set_output(1, c.input_dtype(0), Shape({dy.has_rank() && dy.rank() > 1 ? dy[1] : Dim()}));
+  return absl::OkStatus();
+}
+
+OpDef WithConvAttrs(OpDef def) {
+  return std::move(def.Types("T", kFloats)
+                       .Attr("auto_pad", "NOTSET")
+                       .Attr("dilations", Attr::Kind::kInts)
+                       .Attr("group", 1)
+                       .Attr("kernel_shape", Attr::Kind::kInts)
+                       .Attr("pads", Attr::Kind::kInts)
+                       .Attr("strides", Attr::Kind::kInts));
+}
+
+using Ints = std::vector<int64_t>;
+
+}  // namespace
+
+void RegisterConvOps(OpRegistry& ops) {
+  ops.Add(
+      WithConvAttrs(OpDef("Conv", 1).Versions({1, 11, 22}))
+          .Input("X", "T")
+          .Input("W", "T")
+          .Input("B", "T", Arity::kOptional)
+          .Output("Y", "T")
+          .Infer(InferConv)
+          .Kernel("onednn", FastConv)
+          .Kernel("native", NativeConv)
+          .Gradient(ConvGradient)
+          .Try(Sample().In({2, 3, 5, 6}).In({4, 3, 3, 3}).In({4}))
+          .Try(Sample().In({1, 1, 5, 5}).In({2, 1, 3, 3}).Attr("pads", Ints{1, 1, 1, 1}))
+          .Try(
+              Sample().In({1, 1, 5, 5}).In({16, 1, 3, 3}).Constant().Attr("pads", Ints{1, 1, 1, 1}))
+          .Try(
+              Sample().In({2, 16, 9, 9}).In({32, 16, 3, 3}).In({32}).Attr("pads", Ints{1, 1, 1, 1}))
+          .Try(Sample()
+                   .In({2, 16, 9, 10})
+                   .In({16, 16, 3, 3})
+                   .Constant()
+                   .Attr("strides", Ints{2, 3})
+                   .Attr("pads", Ints{0, 2, 1, 0}))
+          .Try(Sample().In({2, 20, 4, 4}).In({10, 20, 1, 1}).In({10}))
+          .Try(Sample().In({1, 2, 8}).In({4, 1, 3}).Attr("group", 2).Attr("strides", Ints{2}))
+          .Try(Sample().In({2, 32, 6, 6}).In({32, 1, 3, 3}).Attr("group", 32))
+          .Try(Sample().In({2, 32, 6, 6}).In({64, 16, 3, 3}).Attr("group", 2))
+          .Try(Sample().In({2, 6, 6, 6}).In({4, 3, 3, 3}).Constant().Attr("group", 2))
+          .Try(Sample()
+                   .In({1, 2, 4, 5, 6})
+                   .In({3, 2, 2, 3, 2})
+                   .In({3})
+                   .Attr("dilations", Ints{2, 1, 2}))
+          .Try(Sample()
+                   .In({1, 2, 7, 8})
+                   .In({2, 2, 3, 2})
+                   .Attr("auto_pad", "SAME_UPPER")
+                   .Attr("strides", Ints{2, 3}))
+          .Try(Sample()
+                   .In({1, 2, 7, 8})
+                   .In({2, 2, 3, 2})
+                   .Attr("auto_pad", "SAME_LOWER")
+                   .Attr("strides", Ints{2, 1}))
+          .Try(Sample().In({1, 2, 7, 8}).In({2, 2, 3, 2}).Attr("auto_pad", "VALID"))
+          .Try(Sample().In({0, 2, 7, 8}).In({2, 2, 3, 2}).In({2}))
+          .Try(Sample().In({1, 2, 3, 3}).In({2, 2, 5, 5}).Refused("spans 5 elements"))
+          .Try(Sample().In({1, 2, 3, 3}).In({2, 3, 1, 1}).Refused("group channels"))
+          .Try(Sample()
+                   .In({1, 2, 3, 3})
+                   .In({2, 2, 1, 1})
+                   .Attr("strides", Ints{0, 1})
+                   .Refused("strides"))
+          .Try(Sample().In({1, 2, 3, 3}).In({2, 2, 1, 1}).Attr("pads", Ints{1, 1}).Refused("pads"))
+          .Try(Sample().In({1, 2, 3, 3}).In({2, 2, 1}).Refused("as many axes")));
+  ops.Add(
+      WithConvAttrs(OpDef("ConvGradInput", 1, kGraphrunDomain))
+          .Input("DY", "T")
+          .Input("W", "T")
+          .Input("X", "T")
+          .Output("DX", "T")
+          .Infer(InferGradInput)
+          .ShapeOnly(2)
+          .NoGradientFor({2})
+          .Kernel("onednn", FastGradInput)
+          .Kernel("native", NativeGradInput)
+          .Gradient(GradInputGradient)
+          .Body(GradInputBody)
+          .Try(Sample().In({2, 4, 3, 4}).In({4, 3, 3, 3}).In({2, 3, 5, 6}))
+          .Try(Sample()
+                   .In({2, 32, 9, 9})
+                   .In({32, 16, 3, 3})
+                   .In({2, 16, 9, 9})
+                   .Attr("pads", Ints{1, 1, 1, 1}))
+          .Try(Sample()
+                   .In({2, 16, 4, 4})
+                   .In({16, 16, 3, 3})
+                   .In({2, 16, 9, 10})
+                   .Attr("strides", Ints{2, 3})
+                   .Attr("pads", Ints{0, 2, 1, 0}))
+          .Try(Sample()
+                   .In({1, 4, 3})
+                   .In({4, 1, 3})
+                   .In({1, 2, 8})
+                   .Attr("group", 2)
+                   .Attr("strides", Ints{2}))
+          .Try(Sample().In({2, 32, 4, 4}).In({32, 1, 3, 3}).In({2, 32, 6, 6}).Attr("group", 32)));
+  ops.Add(
+      WithConvAttrs(OpDef("ConvGradWeight", 1, kGraphrunDomain))
+          .Input("DY", "T")
+          .Input("X", "T")
+          .Input("W", "T")
+          .Output("DW", "T")
+          .Output("DB", "T", Arity::kOptional)
+          .Infer(InferGradWeight)
+          .ShapeOnly(2)
+          .NoGradientFor({2})
+          .Kernel("onednn", FastGradWeight)
+          .Kernel("native", NativeGradWeight)
+          .Gradient(GradWeightGradient)
+          .Body(GradWeightBody)
+          .Try(Sample().In({2, 4, 3, 4}).In({2, 3, 5, 6}).In({4, 3, 3, 3}).Outputs(2))
+          .Try(Sample()
+                   .In({2, 32, 9, 9})
+                   .In({2, 16, 9, 9})
+                   .In({32, 16, 3, 3})
+                   .Attr("pads", Ints{1, 1, 1, 1}))
+          .Try(Sample()
+                   .In({2, 16, 4, 4})
+                   .In({2, 16, 9, 10})
+                   .In({16, 16, 3, 3})
+                   .Outputs(2)
+                   .Attr("strides", Ints{2, 3})
+                   .Attr("pads", Ints{0, 2, 1, 0}))
+          .Try(Sample()
+                   .In({1, 4, 3})
+                   .In({1, 2, 8})
+                   .In({4, 1, 3})
+                   .Attr("group", 2)
+                   .Attr("strides", Ints{2}))
+          .Try(Sample().In({2, 32, 4, 4}).In({2, 32, 6, 6}).In({32, 1, 3, 3}).Attr("group", 32)));
+}
+
+}  // namespace graphrun
