@@ -30,7 +30,7 @@ std::string JsonQuote(absl::string_view text) {
         quoted += "\\t";
         break;
       default:
-        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
+        if (static_cast<unsigned char>(c) < 0x20) {
           quoted += absl::StrFormat("\\u%04x", static_cast<unsigned>(c));
         } else {
           quoted += c;

@@ -120,6 +120,13 @@ TEST(ClassificationTest, RowsOfTheIgnoredClassDoNotCount) {
               1e-7);
 }
 
+TEST(ClassificationTest, OfEqualScoresTheFirstClassIsChosen) {
+  const Tensor scores = Tensor::Of<float>({1, 3}, {.2f, .4f, .4f});
+  EXPECT_DOUBLE_EQ(Measure("accuracy", scores, Tensor::Int64s({1})), 1);
+  EXPECT_DOUBLE_EQ(Measure("top1", scores, Tensor::Int64s({1})), 1);
+  EXPECT_DOUBLE_EQ(Measure("top1", scores, Tensor::Int64s({2})), 0);
+}
+
 TEST(ClassificationTest, NotANumberIsNeverRight) {
   const Tensor scores = Tensor::Of<float>({2, 2}, {kNan, kNan, kNan, 0});
   const Tensor targets = Tensor::Of<int64_t>({2}, {0, 1});

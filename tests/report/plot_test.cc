@@ -1,6 +1,7 @@
 #include "runtime/report/plot.h"
 
 #include <cmath>
+#include <cstdlib>
 #include <limits>
 #include <string>
 #include <vector>
@@ -134,14 +135,22 @@ TEST(LineChartTest, AGapSplitsTheLine) {
   EXPECT_EQ(Count(chart.ToSvg(), "<polyline"), 2);
 }
 
-TEST(LineChartTest, LongSeriesAreThinnedButKeepTheirPeak) {
+TEST(LineChartTest, LongSeriesAreThinnedButKeepPeaksAndDips) {
   std::vector<double> y(1000000, 1.0);
   y[123456] = 50;
+  y[123457] = 0;
   LineChart chart;
   chart.series = {Line(y)};
   const std::string svg = chart.ToSvg();
   EXPECT_LT(svg.size(), 60000u);
-  EXPECT_TRUE(absl::StrContains(svg, ">50</text>"));
+  // The line visits the heights of the labels 50 and 0, which stand 4 pixels below them.
+  for (const char* label : {">50</text>", ">0</text>"}) {
+    const size_t end = svg.find(label), begin = svg.rfind(" y=\"", end) + 4;
+    const double height = std::atof(svg.c_str() + begin) - 4;
+    const size_t line = svg.find("<polyline");
+    const std::string points = svg.substr(line, svg.find("/>", line) - line);
+    EXPECT_TRUE(absl::StrContains(points, absl::StrCat(",", height, " "))) << height;
+  }
 }
 
 TEST(LineChartTest, TheLegendNamesTheSeriesButNotTheFaintOnes) {
