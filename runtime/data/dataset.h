@@ -48,6 +48,9 @@ class Dataset {
   // All rows of a field as one tensor [size(), dims...] where that is how they are kept, else null.
   virtual const Tensor* Column(int field) const { return nullptr; }
 
+  // True where reading a row is only copying.
+  virtual bool in_memory() const { return false; }
+
   // "digits.csv", for messages.
   virtual std::string name() const { return "dataset"; }
 
@@ -68,6 +71,7 @@ class TensorDataset : public Dataset {
   absl::Status Get(int64_t row, absl::Span<Tensor> out) const override;
   absl::Status Gather(absl::Span<const int64_t> rows, absl::Span<Tensor> out) const override;
   const Tensor* Column(int field) const override { return &columns_[static_cast<size_t>(field)]; }
+  bool in_memory() const override { return true; }
   std::string name() const override { return name_; }
 
  private:
@@ -86,6 +90,7 @@ class SubsetDataset : public Dataset {
   int64_t size() const override { return static_cast<int64_t>(rows_.size()); }
   absl::Status Get(int64_t row, absl::Span<Tensor> out) const override;
   absl::Status Gather(absl::Span<const int64_t> rows, absl::Span<Tensor> out) const override;
+  bool in_memory() const override { return whole_->in_memory(); }
   std::string name() const override { return whole_->name(); }
   // The rows of the whole that these are.
   absl::Span<const int64_t> rows() const { return rows_; }

@@ -20,14 +20,15 @@ void Convert(const void* from, void* to, int64_t count) {
 template <typename To, typename... Froms>
 Converter FindFrom(TypeList<Froms...>, DType from) {
   Converter found = nullptr;
-  ((kDTypeOf<Froms> == from ? (found = &Convert<Froms, To>, true) : false) || ...);
+  ((kDTypeOf<Froms> == from ? static_cast<void>(found = &Convert<Froms, To>) : void()), ...);
   return found;
 }
 
 template <typename... Tos>
 Converter FindConverter(TypeList<Tos...>, DType from, DType to) {
   Converter found = nullptr;
-  ((kDTypeOf<Tos> == to ? (found = FindFrom<Tos>(SourceTypes(), from), true) : false) || ...);
+  ((kDTypeOf<Tos> == to ? static_cast<void>(found = FindFrom<Tos>(SourceTypes(), from)) : void()),
+   ...);
   return found;
 }
 

@@ -30,8 +30,8 @@ bool IsImage(absl::string_view bytes);
 absl::StatusOr<ImageInfo> PeekImage(absl::string_view bytes, const std::string& name);
 
 // Decodes; grey becomes RGB and the other way round (ITU-R BT.601) where `channels` (1 or 3) asks;
-// 0 keeps what there is. 16-bit samples keep their upper 8 bits. Colour profiles and gamma are not
-// applied. Errors: those of PeekImage; DataError for a file that is cut off.
+// 0 keeps what there is. 16-bit samples keep their upper 8 bits. Colour profiles, gamma and EXIF's
+// orientation are not applied. Errors: those of PeekImage; DataError for a file that is cut off.
 absl::StatusOr<Image> DecodeImage(absl::string_view bytes, const std::string& name,
                                   int channels = 0);
 

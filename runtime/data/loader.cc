@@ -7,6 +7,8 @@
 #include <thread>
 #include <utility>
 
+#include "runtime/base/parallel.h"
+
 namespace graphrun {
 namespace {
 
@@ -36,7 +38,7 @@ struct Slot {
 };
 
 struct Scratch {
-  Tensor raw;
+  std::vector<Tensor> raw;  // by field: samples before their transforms
   TransformChain::Scratch chain;
 };
 
@@ -128,6 +130,8 @@ struct DataLoader::State {
   bool BorrowColumn(size_t field, absl::Span<const int64_t> rows, Slot* slot) const;
   absl::Status Fill(int64_t ticket, Slot* slot, Scratch* scratch);
   absl::Status Gather(Slot* slot, Scratch* scratch);
+  absl::Status Augment(const FieldPlan& plan, const float* from, const Batch& batch, float* to,
+                       Scratch* scratch) const;
   void Work();
   void Start();
   void Stop();
@@ -200,42 +204,66 @@ absl::Status DataLoader::State::Fill(int64_t ticket, Slot* slot, Scratch* scratc
 
 absl::Status DataLoader::State::Gather(Slot* slot, Scratch* scratch) {
   Batch& batch = slot->batch;
+  scratch->raw.resize(plans.size());
   std::vector<Tensor> wanted(plans.size());
   bool any = false;
   for (size_t i = 0; i < plans.size(); ++i) {
-    if (plans[i].skip || BorrowColumn(i, batch.rows, slot)) continue;
+    const FieldPlan& plan = plans[i];
+    if (plan.skip || BorrowColumn(i, batch.rows, slot)) continue;
     any = true;
-    if (plans[i].chain.empty()) {
+    if (plan.chain.empty()) {
       wanted[i] = batch.fields[i];
       continue;
     }
-    const Dims raw = {batch_size, plans[i].raw_elements};
-    if (!scratch->raw.is_defined() || scratch->raw.dims() != raw) {
-      GR_ASSIGN_OR_RETURN(scratch->raw, Tensor::Allocate(DType::kFloat32, raw));
+    Tensor& raw = scratch->raw[i];
+    if (!raw.is_defined()) {
+      GR_ASSIGN_OR_RETURN(raw, Tensor::Allocate(DType::kFloat32, {batch_size, plan.raw_elements}));
     }
-    wanted[i] = Tensor::View(DType::kFloat32, {batch.size, plans[i].raw_elements},
-                             scratch->raw.mutable_raw());
-    std::vector<Tensor> only(plans.size());
-    only[i] = wanted[i];
-    GR_RETURN_IF_ERROR(dataset->Gather(batch.rows, absl::MakeSpan(only)));
-    wanted[i] = Tensor();
-    const float* from = scratch->raw.data<float>();
-    float* to = batch.fields[i].mutable_data<float>();
-    const int64_t elements = Product(plans[i].sample);
-    for (const int64_t row : batch.rows) {
-      GR_RETURN_IF_ERROR(plans[i].chain.Apply(from, seed, batch.epoch, row, &scratch->chain, to));
-      from += plans[i].raw_elements;
-      to += elements;
-    }
+    wanted[i] = Tensor::View(DType::kFloat32, {batch.size, plan.raw_elements}, raw.mutable_raw());
   }
   if (any) GR_RETURN_IF_ERROR(dataset->Gather(batch.rows, absl::MakeSpan(wanted)));
   for (size_t i = 0; i < plans.size(); ++i) {
-    if (plans[i].normalizer) {
-      plans[i].normalizer->Apply(batch.fields[i].mutable_data<float>(), batch.size,
-                                 plans[i].sample);
+    const FieldPlan& plan = plans[i];
+    if (!plan.chain.empty()) {
+      GR_RETURN_IF_ERROR(Augment(plan, wanted[i].data<float>(), batch,
+                                 batch.fields[i].mutable_data<float>(), scratch));
+    }
+    if (plan.normalizer) {
+      plan.normalizer->Apply(batch.fields[i].mutable_data<float>(), batch.size, plan.sample);
     }
   }
   return absl::OkStatus();
+}
+
+// Without workers the compute threads share the rows: they have nothing else to do meanwhile.
+absl::Status DataLoader::State::Augment(const FieldPlan& plan, const float* from,
+                                        const Batch& batch, float* to, Scratch* scratch) const {
+  const int64_t elements = Product(plan.sample);
+  const auto apply = [&](int64_t begin, int64_t end, TransformChain::Scratch* memory) {
+    for (int64_t k = begin; k < end; ++k) {
+      GR_RETURN_IF_ERROR(plan.chain.Apply(from + k * plan.raw_elements, seed, batch.epoch,
+                                          batch.rows[static_cast<size_t>(k)], memory,
+                                          to + k * elements));
+    }
+    return absl::OkStatus();
+  };
+  if (workers > 0) return apply(0, batch.size, &scratch->chain);
+  std::mutex failing;
+  int64_t first_failed = batch.size;
+  absl::Status failure;
+  constexpr int64_t kGrainElements = 8192;
+  ParallelFor(batch.size, kGrainElements / std::max<int64_t>(plan.raw_elements, 1) + 1,
+              [&](int64_t begin, int64_t end) {
+                TransformChain::Scratch memory;
+                absl::Status status = apply(begin, end, &memory);
+                if (status.ok()) return;
+                std::lock_guard<std::mutex> lock(failing);
+                if (begin < first_failed) {
+                  first_failed = begin;
+                  failure = std::move(status);
+                }
+              });
+  return failure;
 }
 
 void DataLoader::State::Work() {
@@ -292,11 +320,9 @@ absl::StatusOr<std::unique_ptr<DataLoader>> DataLoader::Create(
                      " fields are given, but there are ", num_fields);
   }
   options.formats.resize(num_fields);
-  bool in_memory = true;
   for (size_t i = 0; i < num_fields; ++i) {
     GR_ASSIGN_OR_RETURN(FieldPlan plan,
                         PlanField(*dataset, dataset->fields()[i], options.formats[i], options));
-    in_memory = in_memory && (plan.skip || dataset->Column(static_cast<int>(i)) != nullptr);
     state->any_chain = state->any_chain || !plan.chain.empty();
     state->plans.push_back(std::move(plan));
   }
@@ -310,7 +336,7 @@ absl::StatusOr<std::unique_ptr<DataLoader>> DataLoader::Create(
   state->batches_per_epoch = (sampler->size() + state->batch_size - 1) / state->batch_size;
   state->workers = options.workers;
   if (options.workers == LoaderOptions::kAuto) {
-    state->workers = in_memory && !state->any_chain ? 0 : 2;
+    state->workers = dataset->in_memory() ? 0 : 2;
   }
   int64_t ahead = options.prefetch == 0 ? 2 * state->workers : options.prefetch;
   int64_t batch_bytes = 1;

@@ -31,8 +31,9 @@ struct FieldFormat {
 
 struct LoaderOptions {
   int64_t batch_size = 32;  // 0: all rows of an epoch
-  // Threads that make batches; 0: Next makes them. kAuto: 0 where that is only copying (a dataset
-  // in memory without transforms), else 2.
+  // Threads that make batches. 0: Next makes them, and the threads of ParallelFor apply the
+  // transforms; where those compute between batches, threads beside them would only take their
+  // time. kAuto: 0 for a dataset in memory, else 2, which read and decode while others compute.
   static constexpr int kAuto = -1;
   int workers = kAuto;
   int prefetch = 0;   // batches made ahead; 0: two for each worker

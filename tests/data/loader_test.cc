@@ -8,6 +8,8 @@
 #include <numeric>
 #include <thread>
 
+#include "runtime/base/parallel.h"
+
 namespace graphrun {
 namespace {
 
@@ -95,6 +97,50 @@ TEST(DataLoaderTest, BatchesAreTheSameForAnyNumberOfWorkers) {
   }
   options.seed = 43;
   EXPECT_NE(Read(Load(Images(20), options).get(), 25), expected);
+}
+
+// Breaks at two rows.
+class Picky : public Transform {
+ public:
+  std::string ToString() const override { return "picky"; }
+  absl::StatusOr<Dims> OutputDims(const Dims& dims) const override { return dims; }
+  absl::Status Apply(const float* input, const Dims& dims, Rng*, float* output) const override {
+    std::copy(input, input + Product(dims), output);
+    if (input[0] != 1500 && input[0] != 2500) return absl::OkStatus();
+    return DataError("cannot do ", input[0]);
+  }
+};
+
+// Enough work for several threads: pixel 0 of row r is r.
+std::shared_ptr<const Dataset> ManyImages() {
+  Tensor x = Tensor::Zeros(DType::kFloat32, {4000, 4, 4});
+  for (int64_t r = 0; r < 4000; ++r) x.mutable_data<float>()[r * 16] = static_cast<float>(r);
+  return *TensorDataset::Create("many", {{"image", DType::kFloat32, {4, 4}}}, {x});
+}
+
+TEST(DataLoaderTest, TheFirstErrorOfTheTransformsArrives) {
+  LoaderOptions options;
+  options.batch_size = 0;
+  options.transforms = {std::make_shared<Picky>()};
+  for (const int workers : {0, 1}) {
+    options.workers = workers;
+    const auto loader = Load(ManyImages(), options, SequentialSampler(4000));
+    EXPECT_EQ(loader->Next().status().message(), "cannot do 1500");
+  }
+}
+
+TEST(DataLoaderTest, BatchesAreTheSameForAnyNumberOfComputeThreads) {
+  LoaderOptions options;
+  options.batch_size = 0;
+  options.transforms = *ParseTransforms("rotate:30,noise:0.1");
+  const int threads = NumThreads();
+  std::vector<std::vector<double>> seen;
+  for (const int n : {1, 2}) {
+    SetNumThreads(n);
+    seen.push_back(Read(Load(ManyImages(), options).get(), 1));
+  }
+  SetNumThreads(threads);
+  EXPECT_EQ(seen[0], seen[1]);
 }
 
 TEST(DataLoaderTest, SeekContinuesAsIfNothingHadHappened) {
