@@ -37,7 +37,8 @@ struct NamedNode {
   AttrMap attrs;                             // those that hold no graphs
   std::vector<GraphAttr> graphs;
   std::map<std::string, std::string> metadata;
-  int line = 0;  // where a text has it; 0: not from a text
+  int opset = 0;  // version of the domain's operator set; 0: the one that the scope imports
+  int line = 0;   // where a text has it; 0: not from a text
 };
 
 struct NamedGraph {
@@ -83,9 +84,9 @@ struct NamedModel {
 inline constexpr int64_t kMaxIrVersion = 14;
 
 // The model's inference graph. Initializers that are inputs as well are defaults of inputs from IR
-// version 4 on, and plain constants before. Nodes get the version that the scope's opset_imports
-// give their domain (1 where none does). Errors: kModel with the node, what was received, and the
-// nearest name; kLimit beyond limits.h.
+// version 4 on, and plain constants before. Nodes without a version of their own get the one that
+// the scope's opset_imports give their domain (1 where none does). Errors: kModel with the node,
+// what was received, and the nearest name; kLimit beyond limits.h.
 absl::StatusOr<std::unique_ptr<Graph>> ResolveNames(const NamedModel& model);
 
 // The graph that a training step runs: the model's graph joined with every algorithm; their updates

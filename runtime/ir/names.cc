@@ -38,6 +38,7 @@ NamedNode Namer::Name(const Node& node, const NameMap& names) {
   named.domain = node.domain();
   named.op_type = node.op_type();
   named.overload = node.overload();
+  named.opset = node.opset();
   named.doc = node.doc();
   named.metadata = node.metadata();
   const auto name_of = [&](const Value* v) { return v == nullptr ? std::string() : names.at(v); };

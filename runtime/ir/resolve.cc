@@ -220,6 +220,7 @@ absl::Status Resolver::AddNode(const NamedNode& named, size_t index,
   spec.name = named.name;
   const auto import = imports.find(spec.domain);
   spec.opset = import == imports.end() ? 1 : import->second;
+  if (named.opset > 0) spec.opset = named.opset;
   for (size_t i = 0; i < named.inputs.size(); ++i) {
     if (named.inputs[i].empty()) {
       spec.inputs.push_back(nullptr);

@@ -14,9 +14,10 @@
 // `int64[2] {3, 4}`, nested graphs, and in functions references `@name`; where the value does not
 // tell the type, it is written: `axes: ints = []`.
 //
-// Beyond the standard: types, the graph's name and the header may be left out (operators are then
-// of version 21, other domains of version 1), and `update_binding: ["w" : "w_next"]` in the header
-// makes states ("w" : "" for a state without successor).
+// Beyond the standard: `Add@13` is the operator of that version whatever the header says; types,
+// the graph's name and the header may be left out (operators are then of version 21, other domains
+// of version 1), and `update_binding: ["w" : "w_next"]` in the header makes states ("w" : "" for a
+// state without successor).
 #pragma once
 
 #include <memory>
@@ -36,7 +37,9 @@ absl::StatusOr<NamedModel> ParseModel(absl::string_view text);
 absl::StatusOr<std::unique_ptr<Graph>> ParseGraph(absl::string_view text);
 
 struct PrintOptions {
-  bool header = true;         // versions and metadata in front
+  bool header = true;  // versions and metadata in front
+  // Every node's version where it is not the imported one ("@13"); else only where it is newer.
+  bool versions = false;
   bool types = true;          // types of inner values, behind the graph's outputs
   int64_t max_elements = -1;  // of a tensor; then "..." (which does not parse); -1: all
 };

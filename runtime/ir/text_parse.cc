@@ -429,6 +429,14 @@ absl::StatusOr<NamedNode> Parser::Node(int depth) {
   if (in_.Accept(":")) {
     GR_ASSIGN_OR_RETURN(node.overload, in_.Name());
   }
+  if (in_.Accept("@")) {
+    const TextScanner number = in_;
+    GR_ASSIGN_OR_RETURN(const int64_t version, in_.Int());
+    if (version < 1 || version > std::numeric_limits<int>::max()) {
+      return number.Error("a version of 1 or more is expected");
+    }
+    node.opset = static_cast<int>(version);
+  }
   const bool attributes_first = in_.Accept("<");
   if (attributes_first) GR_RETURN_IF_ERROR(Attributes(depth, ">", &node, nullptr));
   GR_RETURN_IF_ERROR(in_.Expect("("));

@@ -6,6 +6,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "runtime/ir/text.h"
 
 namespace graphrun {
@@ -81,7 +82,8 @@ std::string TypedName(const Type& type, absl::string_view name) {
 
 class Printer {
  public:
-  explicit Printer(const PrintOptions& options) : options_(options) {}
+  Printer(const PrintOptions& options, const std::map<std::string, int>& imports)
+      : options_(options), imports_(imports) {}
 
   std::string Graph(const NamedGraph& graph, int indent) const {
     std::vector<std::string> inputs, outputs, inner;
@@ -126,9 +128,9 @@ class Printer {
     const auto names = [](const std::vector<std::string>& list) {
       return absl::StrJoin(list, ", ", [](std::string* s, const std::string& n) { *s += Name(n); });
     };
-    absl::StrAppend(&out, names(node.outputs), node.outputs.empty() ? "= " : " = ", node.domain,
-                    node.domain.empty() ? "" : ".", node.op_type, node.overload.empty() ? "" : ":",
-                    node.overload);
+    absl::StrAppend(&out, names(node.outputs), node.outputs.empty() ? "= " : " = ",
+                    Domain(node.domain), Name(node.op_type), node.overload.empty() ? "" : ":",
+                    node.overload.empty() ? "" : Name(node.overload), Version(node));
     std::vector<std::string> attrs;
     for (const auto& [name, attr] : node.attrs) attrs.push_back(Attribute(name, attr));
     for (const NamedNode::GraphAttr& g : node.graphs) {
@@ -236,12 +238,29 @@ class Printer {
   }
 
  private:
+  // "a.b.", parts that are no plain names in quotes.
+  static std::string Domain(absl::string_view domain) {
+    std::string out;
+    if (domain.empty()) return out;
+    for (const absl::string_view part : absl::StrSplit(domain, '.'))
+      absl::StrAppend(&out, Name(part), ".");
+    return out;
+  }
+
+  std::string Version(const NamedNode& node) const {
+    const auto it = imports_.find(node.domain);
+    const int imported = it == imports_.end() ? 1 : it->second;
+    const bool shown = options_.versions ? node.opset != imported : node.opset > imported;
+    return node.opset > 0 && shown ? absl::StrCat("@", node.opset) : "";
+  }
+
   std::string Value(const std::string& name, const Tensor& tensor) const {
     return absl::StrCat(TypedName(Type::Tensor(tensor.dtype(), Shape::Of(tensor.dims())), name),
                         " = ", TensorText(tensor, options_.max_elements));
   }
 
-  const PrintOptions options_;
+  const PrintOptions& options_;
+  const std::map<std::string, int>& imports_;  // of the scope that is printed
 };
 
 }  // namespace
@@ -277,11 +296,11 @@ std::string PrintType(const Type& type) {
 }
 
 std::string PrintModel(const NamedModel& model, const PrintOptions& options) {
-  const Printer printer(options);
+  const Printer printer(options, model.opset_imports);
   std::string out = options.header ? Printer::Header(model) : "";
   absl::StrAppend(&out, printer.Graph(model.graph, 0), "\n");
   for (const NamedFunction& f : model.functions)
-    absl::StrAppend(&out, "\n", printer.Function(f), "\n");
+    absl::StrAppend(&out, "\n", Printer(options, f.opset_imports).Function(f), "\n");
   return out;
 }
 
@@ -306,7 +325,8 @@ std::string PrintNode(const Node& node) {
   }
   PrintOptions options;
   options.max_elements = 16;
-  return Printer(options).Node(named, 0);
+  const std::map<std::string, int> imports;
+  return Printer(options, imports).Node(named, 0);
 }
 
 }  // namespace graphrun

@@ -8,6 +8,7 @@
 #include "runtime/ir/verify.h"
 #include "runtime/onnx/model_proto.h"
 #include "runtime/onnx/tensor_proto.h"
+#include "runtime/onnx/versions.h"
 
 namespace graphrun {
 namespace {
@@ -36,15 +37,19 @@ absl::Status WriteExternal(const std::vector<ExternalTensor>& tensors, const std
 
 }  // namespace
 
-absl::StatusOr<std::string> WriteOnnxBytes(const NamedModel& model, const ExportOptions& options) {
+absl::StatusOr<std::string> WriteOnnxBytes(const NamedModel& named, const ExportOptions& options) {
+  NamedModel model = named;
+  GR_RETURN_IF_ERROR(WrapVersions(options.registry, &model));
   google::protobuf::Arena arena;
   auto* proto = google::protobuf::Arena::CreateMessage<onnx::ModelProto>(&arena);
   EncodeModel(model, {options.value_infos, "", 0}, proto);
   return Serialize(*proto);
 }
 
-absl::Status WriteOnnx(const NamedModel& model, absl::string_view path,
+absl::Status WriteOnnx(const NamedModel& named, absl::string_view path,
                        const ExportOptions& options) {
+  NamedModel model = named;
+  GR_RETURN_IF_ERROR(WrapVersions(options.registry, &model));
   EncodeOptions encode{options.value_infos, options.external_data, options.external_min_bytes};
   if (encode.location.find('/') != std::string::npos || encode.location == "..") {
     return UsageError("external data \"", encode.location,

@@ -13,6 +13,7 @@
 #include "absl/types/span.h"
 #include "runtime/ir/graph.h"
 #include "runtime/ir/named.h"
+#include "runtime/op/op_registry.h"
 
 namespace graphrun {
 
@@ -25,6 +26,10 @@ struct ExportOptions {
   // Weights of fewer bytes stay in the model. Files begin tensors at multiples of 64 bytes, those
   // of 64 KiB and more at multiples of 4096.
   int64_t external_min_bytes = 1024;
+  // Knows what operators mean at which version, so that nodes of several versions (a gradient
+  // appended to an older model) can share one import; see versions.h. Null: newer versions are
+  // taken to mean the same.
+  const OpRegistry* registry = nullptr;
 };
 
 // Writes the graph for inference: states are written as plain initializers. The file appears whole

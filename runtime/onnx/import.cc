@@ -9,6 +9,7 @@
 #include "runtime/base/limits.h"
 #include "runtime/base/status.h"
 #include "runtime/onnx/tensor_proto.h"
+#include "runtime/onnx/versions.h"
 #include "runtime/onnx/wire.h"
 
 namespace graphrun {
@@ -351,6 +352,7 @@ absl::StatusOr<NamedModel> Reader::Model(const onnx::ModelProto& proto) {
     if (!training.ok()) return Annotate(training.status(), At("training_info", i));
     model.training.push_back(*std::move(training));
   }
+  UnwrapVersions(&model);
   return model;
 }
 

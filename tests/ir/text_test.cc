@@ -192,6 +192,23 @@ TEST(TextTest, ABranchThatReturnsAnOuterValueCopiesIt) {
   EXPECT_THAT(PrintGraph(*g), HasSubstr("a_copy = Identity(a)"));
 }
 
+TEST(TextTest, ANodeMayHaveAVersionOfItsOwn) {
+  const auto g = Parse("<opset_import: [\"\" : 9]> (x) => (z) { y = Neg@13(x) z = Abs@6(y) }");
+  EXPECT_EQ(g->nodes().front()->opset(), 13);
+  EXPECT_EQ(g->nodes().back()->opset(), 6);
+  EXPECT_THAT(PrintGraph(*g), HasSubstr("z = Abs(y)"));
+  PrintOptions options;
+  options.versions = true;
+  EXPECT_EQ(PrintGraph(*Parse(PrintGraph(*g, options)), options), PrintGraph(*g, options));
+  EXPECT_THAT(PrintGraph(*g, options), HasSubstr("z = Abs@6(y)"));
+}
+
+TEST(TextTest, DomainsAndOperatorsOfAnyCharacters) {
+  ExpectRoundTrip("(x) => (y) { y = \"my-domain\".sub.\"aten::add\" (x) }");
+  EXPECT_EQ(Parse("(x) => (y) { y = \"my-domain\".\"aten::add\" (x) }")->nodes().front()->domain(),
+            "my-domain");
+}
+
 TEST(TextTest, ErrorsSayLineAndColumn) {
   EXPECT_THAT(Error("(x) => (y) {\n  y = F(x\n}"),
               HasSubstr("line 3, column 1: \",\" is expected. Found \"}\""));

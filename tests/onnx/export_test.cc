@@ -163,6 +163,47 @@ TEST(ExportOnnxTest, TheFileOfWeightsIsAFileName) {
   EXPECT_EQ(KindOf(ExportOnnx(*g, "/tmp/never.onnx", options)), ErrorKind::kUsage);
 }
 
+TEST(ExportOnnxTest, NodesOfOtherVersionsBecomeFunctionsAndComeBack) {
+  const auto g = Parse(R"(<opset_import: ["" : 9]> g (x, y) => (c, d) {
+    a = Neg(x)
+    b = Neg(a)
+    c = Sum@13 <keep = 1, "float" = 0.5> (b, "", y)
+    d = Sum@13 <keep = 0, "float" = 1.5> (b, y, a)
+  })");
+  const auto proto = Message(*g);
+  EXPECT_EQ(proto.graph().node(2).domain(), "ai.graphrun.versions");
+  EXPECT_EQ(proto.graph().node(2).op_type(), "Sum_13");
+  ASSERT_EQ(proto.functions_size(), 1);
+  EXPECT_EQ(proto.functions(0).opset_import(0).version(), 13);
+  EXPECT_EQ(proto.ir_version(), 8);
+  const auto back = ImportOnnxBytes(proto.SerializeAsString());
+  ASSERT_TRUE(back.ok()) << back.status();
+  PrintOptions options;
+  options.header = false;
+  options.versions = true;
+  EXPECT_EQ(PrintGraph(**back, options), PrintGraph(*g, options));
+  EXPECT_TRUE((*back)->functions.empty());
+}
+
+TEST(ExportOnnxTest, TheRegistryKnowsWhichVersionsMeanTheSame) {
+  OpRegistry registry;
+  registry.Add(OpDef("Neg", 6));
+  registry.Add(OpDef("Sum", 8));
+  registry.Add(OpDef("Sum", 13));
+  const auto g = Parse(
+      R"(<opset_import: ["" : 17]> g (x) => (c) { a = Neg@6(x) b = Sum@8(a) c = Sum@14(b) })");
+  ExportOptions options;
+  options.registry = &registry;
+  const auto bytes = ExportOnnxBytes(*g, options);
+  ASSERT_TRUE(bytes.ok());
+  onnx::ModelProto proto;
+  ASSERT_TRUE(proto.ParseFromString(*bytes));
+  EXPECT_EQ(proto.graph().node(0).op_type(), "Neg");
+  EXPECT_EQ(proto.graph().node(1).op_type(), "Sum_8");
+  EXPECT_EQ(proto.graph().node(2).op_type(), "Sum");
+  EXPECT_EQ(proto.opset_import(0).version(), 17);
+}
+
 TEST(ExportOnnxTest, TrainingComesBack) {
   const std::string text = R"(<update_binding: ["w" : "w2", "mean" : "m2", "lr" : ""]>
     net (float[N, 2] x, float[N, 1] t) => (y, loss)
