@@ -100,8 +100,8 @@ OpDef OldReduceOp(const std::string& name, std::vector<int> versions, DTypeSet d
         b.Return(b.Op(name, {b.x(0), axes.empty() ? Expr() : b.builder().Ints(axes)},
                       {{"keepdims", b.Int("keepdims")}}));
       })
-      .Try(Sample().In({2, 3, 4}).Attr("axes", std::vector<int64_t>{1, -1}))
-      .Try(Sample().In({2, 3}).Attr("keepdims", 0))
+      .Try(Sample().In({2, 3, 4}, 0.5, 2).Attr("axes", std::vector<int64_t>{1, -1}))
+      .Try(Sample().In({2, 3}, 0.5, 2).Attr("keepdims", 0))
       .Try(Sample().In({2, 3}).Attr("axes", std::vector<int64_t>{2}).Refused("axis"));
 }
 
