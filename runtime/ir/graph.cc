@@ -96,6 +96,12 @@ void Graph::RemoveInput(Value* value) {
   if (!value->is_initializer()) EraseValue(value);
 }
 
+void Graph::HideInput(Value* value) {
+  if (!value->is_input_) return;
+  inputs_.erase(std::find(inputs_.begin(), inputs_.end(), value));
+  value->is_input_ = false;
+}
+
 Value* Graph::FindValue(absl::string_view name) const {
   const auto it = by_name_.find(name);
   return it == by_name_.end() ? nullptr : it->second;
@@ -120,6 +126,18 @@ void Graph::AddState(Value* initializer, Value* next) {
   GR_CHECK(initializer->is_initializer() && !initializer->is_state_);
   initializer->is_state_ = true;
   states_.push_back({initializer, next});
+}
+
+void Graph::SetNext(Value* state, Value* next) {
+  for (StateUpdate& s : states_) {
+    if (s.state == state) s.next = next;
+  }
+}
+
+void Graph::ClearState(Value* state) {
+  state->is_state_ = false;
+  states_.erase(std::remove_if(states_.begin(), states_.end(), [&](const StateUpdate& s) { return s.state == state; }),
+                states_.end());
 }
 
 Node* Graph::AddNode(NodeSpec spec, Node* before) {

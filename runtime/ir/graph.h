@@ -183,6 +183,8 @@ class Graph {
   void SetOutput(int i, Value* value);
   void RemoveOutput(int i);
   void RemoveInput(Value* value);                  // REQUIRES: unused
+  // An initializer that is listed as an input as well is not any more.
+  void HideInput(Value* initializer);
   Value* FindValue(absl::string_view name) const;  // null where there is none
   void Rename(Value* value, absl::string_view name);
   const std::vector<Value*>& inputs() const { return inputs_; }
@@ -196,6 +198,10 @@ class Graph {
   // between runs).
   void AddState(Value* initializer, Value* next);
   const std::vector<StateUpdate>& states() const { return states_; }
+  // Gives a state another successor.
+  void SetNext(Value* state, Value* next);
+  // Makes a state a plain initializer again.
+  void ClearState(Value* state);
 
   // ---- nodes
   struct NodeSpec {

@@ -1,0 +1,465 @@
+#include "runtime/train/training_graph.h"
+
+#include <algorithm>
+#include <regex>
+
+#include "runtime/autodiff/gradients.h"
+#include "runtime/base/rng.h"
+#include "runtime/op/infer.h"
+#include "runtime/passes/pass.h"
+
+namespace graphrun {
+namespace {
+
+absl::StatusOr<std::regex> Compile(const std::string& pattern) {
+  try {
+    return std::regex(pattern);
+  } catch (const std::regex_error& e) {
+    return UsageError("\"", pattern, "\" is no regular expression: ", e.what());
+  }
+}
+
+bool IsCandidate(const Value* v) {
+  return v->is_initializer() && IsFloat(v->dtype()) && v->initializer().rank() >= 1;
+}
+
+// One form of the model with its loss in a graph of its own.
+class FormBuilder {
+ public:
+  FormBuilder(const Graph& model, const OpRegistry& registry, const TrainingOptions& options)
+      : registry_(registry), options_(options), graph_(model.Clone()) {}
+
+  absl::Status Specialized() {
+    for (const auto& v : graph_->values()) {
+      if (IsCandidate(v.get())) graph_->AddState(v.get(), nullptr);
+    }
+    // Initializers that the model also lists as inputs are parameters, not inputs to feed.
+    for (const StateUpdate& s : graph_->states()) graph_->HideInput(s.state);
+    return Specialize(*graph_, registry_).status();
+  }
+
+  absl::Status ToTraining() {
+    std::vector<Node*> nodes;
+    for (const auto& node : graph_->nodes()) nodes.push_back(node.get());
+    uint64_t place = 0;
+    for (Node* node : nodes) {
+      ++place;
+      const OpDef* def = registry_.Find(*node);
+      if (def == nullptr || !def->training()) continue;
+      Builder builder(graph_.get(), &registry_, node, absl::StrCat(node->name(), "/"));
+      TrainingContext context(*node, *def, &builder,
+                              {Mix(options_.seed, place), options_.freeze_statistics, options_.dropout});
+      def->training()(context);
+      GR_RETURN_IF_ERROR(builder.status());
+      for (const auto& [statistic, next] : context.updates()) {
+        if (statistic->is_initializer() && !statistic->is_state()) graph_->AddState(statistic, nullptr);
+        if (statistic->is_state()) statistics_.emplace_back(statistic, next.value());
+      }
+      Replace(node, context.outputs());
+    }
+    for (const auto& [statistic, next] : statistics_) graph_->SetNext(statistic, next);
+    return graph_->Sort();
+  }
+
+  absl::Status AttachLoss() {
+    if (graph_->outputs().empty()) return ModelError("the model has no output to attach a loss to");
+    Value* y = graph_->outputs()[0];
+    const Loss& loss = *options_.loss;
+    GR_RETURN_IF_ERROR(FindLogits(&y));
+    const Shape& shape = y->shape();
+    if (!y->type().is_tensor() || !IsFloat(y->dtype()) || !shape.has_rank() || shape.rank() < 1) {
+      return ModelError("output \"", y->name(), "\" is ", y->type().ToString(), "; a loss needs a float tensor [N, ...]");
+    }
+    Builder builder(graph_.get(), &registry_, nullptr, "loss/");
+    target_ = graph_->AddInput("target", TargetType(*y));
+    Expr target = TargetFor(builder.Use(y), builder.Use(target_));
+    Expr weights = options_.class_weights.is_defined() ? builder.Constant(WeightsAs(y->dtype())) : Expr();
+    builder.Name("value");
+    loss_ = loss.Emit({builder.Use(y), target, weights}, logits_).value();
+    return Annotate(builder.status(), absl::StrCat("loss ", loss.name(), " on output \"", y->name(), "\" ",
+                                                   y->type().ToString()));
+  }
+
+  void Replace(Node* node, const std::vector<Expr>& outputs) {
+    if (outputs.empty()) return;
+    for (int o = 0; o < node->num_outputs(); ++o) {
+      const auto index = static_cast<size_t>(o);
+      if (!node->has_output(o) || index >= outputs.size() || !outputs[index].is_defined()) continue;
+      graph_->ReplaceAllUses(node->output(o), outputs[index].value());
+    }
+    graph_->Erase(node);
+  }
+
+  Graph& graph() { return *graph_; }
+  std::unique_ptr<Graph> Take() { return std::move(graph_); }
+  Value* loss() const { return loss_; }
+  bool logits() const { return logits_; }
+  bool is_statistic(const Value* v) const {
+    return std::any_of(statistics_.begin(), statistics_.end(), [&](const auto& s) { return s.first == v; });
+  }
+
+ private:
+  // Steps over the model's last activation where the loss takes what stands before it.
+  absl::Status FindLogits(Value** y) {
+    const Loss& loss = *options_.loss;
+    logits_ = false;
+    if (loss.link() == OutputLink::kNone) return absl::OkStatus();
+    const Node* last = (*y)->producer();
+    const OpDef* def = last == nullptr ? nullptr : registry_.Find(*last);
+    const OutputLink link = def == nullptr ? OutputLink::kNone : def->link();
+    const bool matches = link == loss.link() || (loss.link() == OutputLink::kSoftmax && link == OutputLink::kLogSoftmax);
+    const bool wanted = options_.from_logits.value_or(true);
+    if (matches && !options_.from_logits.has_value()) {
+      *y = last->input(0);
+      logits_ = true;
+    } else {
+      logits_ = wanted;
+    }
+    return absl::OkStatus();
+  }
+
+  Type TargetType(const Value& y) const {
+    const Shape& shape = y.shape();
+    if (options_.class_targets || options_.loss->target() == TargetKind::kClass) {
+      std::vector<Dim> dims = {shape[0]};
+      for (int a = 2; a < shape.rank(); ++a) dims.push_back(shape[a]);
+      return Type::Tensor(DType::kInt64, Shape(std::move(dims)));
+    }
+    return Type::Tensor(y.dtype(), shape);
+  }
+
+  // Class indices as values where the loss compares values: one-hot rows, or 0 and 1 for a single output.
+  Expr TargetFor(Expr y, Expr target) const {
+    if (options_.loss->target() == TargetKind::kClass || !options_.class_targets) return target;
+    Builder& b = *y.builder();
+    const Shape& shape = y.shape();
+    if (shape.rank() < 2) return CastLike(target, y);
+    if (shape[1].is_number() && shape[1].value() == 1) return Unsqueeze(CastLike(target, y), {1});
+    Tensor levels = Tensor::Zeros(y.dtype(), {2});
+    DispatchDType(FloatTypes(), y.dtype(), [&]<typename T>() { levels.mutable_data<T>()[1] = T(1.0); });
+    return b.Op("OneHot", {target, DimOf(y, 1), b.Constant(levels)}, {{"axis", 1}});
+  }
+
+  Tensor WeightsAs(DType dtype) const {
+    Tensor t = Tensor::Zeros(dtype, options_.class_weights.dims());
+    DispatchDType(FloatTypes(), dtype, [&]<typename T>() {
+      for (int64_t i = 0; i < t.num_elements(); ++i) t.mutable_data<T>()[i] = T(options_.class_weights.AsDouble(i));
+    });
+    return t;
+  }
+
+  const OpRegistry& registry_;
+  const TrainingOptions& options_;
+  std::unique_ptr<Graph> graph_;
+  std::vector<std::pair<Value*, Value*>> statistics_;
+  Value* target_ = nullptr;
+  Value* loss_ = nullptr;
+  bool logits_ = false;
+};
+
+// Which of the candidates are trained, by the regular expressions of the recipe.
+absl::StatusOr<std::vector<Value*>> Selected(const Graph& graph, const TrainingOptions& options) {
+  const auto matches_any = [](const std::vector<std::regex>& patterns, const std::string& name) {
+    return std::any_of(patterns.begin(), patterns.end(), [&](const std::regex& p) { return std::regex_search(name, p); });
+  };
+  std::vector<std::regex> freeze, train;
+  for (const auto* list : {&options.freeze, &options.train}) {
+    for (const std::string& pattern : *list) {
+      GR_ASSIGN_OR_RETURN(std::regex compiled, Compile(pattern));
+      bool any = false;
+      for (const StateUpdate& s : graph.states()) any |= std::regex_search(s.state->name(), compiled);
+      if (!any) return UsageError("\"", pattern, "\" matches no parameter of the model");
+      (list == &options.freeze ? freeze : train).push_back(std::move(compiled));
+    }
+  }
+  std::vector<Value*> selected;
+  for (const StateUpdate& s : graph.states()) {
+    if (s.next != nullptr) continue;  // a statistic
+    const std::string& name = s.state->name();
+    if (matches_any(freeze, name) || (!train.empty() && !matches_any(train, name))) continue;
+    selected.push_back(s.state);
+  }
+  return selected;
+}
+
+ParameterRole RoleOf(const Value* v, const OpRegistry& registry) {
+  for (const Use& use : v->uses()) {
+    const OpDef* def = registry.Find(*use.node);
+    // A gradient node reads parameters too; the model's own use stands first.
+    if (def != nullptr) return def->parameter_role(*use.node, use.index);
+  }
+  return {};
+}
+
+// Gradients and updates at the end of a training form.
+class UpdateBuilder {
+ public:
+  UpdateBuilder(FormBuilder& form, const OpRegistry& registry, const TrainingOptions& options)
+      : form_(form), graph_(form.graph()), registry_(registry), options_(options), b_(&graph_, &registry, nullptr, "update/") {}
+
+  absl::Status Gradients(std::vector<TrainedParameter>* parameters) {
+    GR_ASSIGN_OR_RETURN(std::vector<Value*> candidates, Selected(graph_, options_));
+    std::vector<ParameterRole> roles;
+    for (const Value* v : candidates) roles.push_back(RoleOf(v, registry_));
+    GR_ASSIGN_OR_RETURN(std::vector<Value*> gradients, AppendGradients(graph_, registry_, form_.loss(), candidates));
+    for (size_t i = 0; i < candidates.size(); ++i) {
+      if (gradients[i] == nullptr) continue;
+      parameters_.push_back(candidates[i]);
+      gradients_.push_back(b_.Use(gradients[i]));
+      roles_.push_back(roles[i]);
+      if (parameters != nullptr) {
+        parameters->push_back({candidates[i]->name(), candidates[i]->initializer().dims(), roles[i]});
+      }
+    }
+    if (parameters_.empty()) {
+      return ModelError("no parameter of the model reaches the loss: there is nothing to train",
+                        options_.freeze.empty() && options_.train.empty() ? "" : ". Look at --freeze and --train");
+    }
+    // What is neither trained nor a statistic is a constant from here on.
+    std::vector<Value*> constants;
+    for (const StateUpdate& s : graph_.states()) {
+      const bool trained = std::find(parameters_.begin(), parameters_.end(), s.state) != parameters_.end();
+      if (!trained && s.next == nullptr) constants.push_back(s.state);
+    }
+    for (Value* v : constants) graph_.ClearState(v);
+    return b_.status();
+  }
+
+  // Adds this batch's gradients to those of the batches before it.
+  void Accumulate() {
+    Expr batches = State(kBatchesState, Tensor::Scalar(0.0f));
+    graph_.SetNext(batches.value(), (batches + 1.0).value());
+    for (size_t i = 0; i < parameters_.size(); ++i) {
+      Expr sum = State(AccumulatorName(i), Tensor::Zeros(parameters_[i]->dtype(), parameters_[i]->initializer().dims()));
+      graph_.SetNext(sum.value(), (sum + gradients_[i]).value());
+    }
+  }
+
+  absl::Status Update(std::vector<Value*>* outputs) {
+    if (options_.accumulate) TakeAccumulated();
+    if (options_.gradient_norms) {
+      for (const Expr& g : gradients_) norms_.push_back(Sqrt(ReduceSum(Square(g), {}, false)).value());
+    }
+    GR_RETURN_IF_ERROR(AddPenalties());
+    Clip();
+    Expr step = State(kStepState, Tensor::Scalar(0.0));
+    Expr scale = State(kScaleState, Tensor::Scalar(1.0));
+    graph_.SetNext(step.value(), (step + 1.0).value());
+    ScheduleInputs schedule{step, options_.lr, options_.steps_per_epoch, options_.total_steps, scale};
+    Expr lr = options_.schedule->Emit(schedule);
+    Expr count = step + 1.0;
+    for (size_t i = 0; i < parameters_.size(); ++i) GR_RETURN_IF_ERROR(UpdateOne(i, lr, count));
+    outputs->push_back(lr.value());
+    outputs->insert(outputs->end(), norms_.begin(), norms_.end());
+    return b_.status();
+  }
+
+ private:
+  Expr State(const std::string& name, Tensor initial) {
+    Value* v = graph_.AddInitializer(name, std::move(initial));
+    graph_.AddState(v, nullptr);
+    return b_.Use(v);
+  }
+  std::string AccumulatorName(size_t i) const { return absl::StrCat(parameters_[i]->name(), "/gradient_sum"); }
+
+  // The gradient becomes the mean over the accumulated batches and this one.
+  void TakeAccumulated() {
+    Expr batches = State(kBatchesState, Tensor::Scalar(0.0f));
+    graph_.SetNext(batches.value(), (batches * 0.0).value());
+    for (size_t i = 0; i < parameters_.size(); ++i) {
+      Expr sum = State(AccumulatorName(i), Tensor::Zeros(parameters_[i]->dtype(), parameters_[i]->initializer().dims()));
+      gradients_[i] = (sum + gradients_[i]) / CastLike(batches + 1.0, gradients_[i]);
+      graph_.SetNext(sum.value(), (sum * 0.0).value());
+    }
+  }
+
+  absl::StatusOr<bool> Applies(const TrainingOptions::RegularizerUse& use, size_t i) const {
+    if (use.parameters.empty()) return roles_[i].kind == ParameterKind::kWeight;
+    GR_ASSIGN_OR_RETURN(const std::regex pattern, Compile(use.parameters));
+    return std::regex_search(parameters_[i]->name(), pattern);
+  }
+
+  absl::Status AddPenalties() {
+    for (const auto& use : options_.regularizers) {
+      bool any = false;
+      for (size_t i = 0; i < parameters_.size(); ++i) {
+        GR_ASSIGN_OR_RETURN(const bool applies, Applies(use, i));
+        if (!applies) continue;
+        any = true;
+        Expr term = use.regularizer->Gradient(b_.Use(parameters_[i]));
+        if (term.is_defined()) gradients_[i] = gradients_[i] + term;
+      }
+      if (!any) {
+        return UsageError("regularizer ", use.regularizer->name(), " applies to no parameter: \"", use.parameters,
+                          "\" matches none");
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  void Clip() {
+    if (options_.clip_value > 0) {
+      for (Expr& g : gradients_) g = Max(Min(g, options_.clip_value), -options_.clip_value);
+    }
+    if (options_.clip_norm <= 0) return;
+    Expr squares;
+    for (const Expr& g : gradients_) {
+      Expr part = ReduceSum(Square(g), {}, false);
+      squares = squares.is_defined() ? squares + part : part;
+    }
+    Expr factor = Min(options_.clip_norm / (Sqrt(squares) + 1e-6), 1.0);
+    for (Expr& g : gradients_) g = g * factor;
+  }
+
+  absl::Status UpdateOne(size_t i, Expr lr, Expr count) {
+    Value* w = parameters_[i];
+    UpdateInputs in;
+    in.parameter = b_.Use(w);
+    in.gradient = gradients_[i];
+    in.lr = CastLike(lr, in.parameter);
+    in.step = count;
+    for (const Optimizer::Slot& slot : options_.optimizer->slots()) {
+      Tensor initial = Tensor::Zeros(w->dtype(), slot.scalar ? Dims() : w->initializer().dims());
+      DispatchDType(FloatTypes(), w->dtype(), [&]<typename T>() {
+        std::fill_n(initial.mutable_data<T>(), initial.num_elements(), T(slot.initial));
+      });
+      in.slots.push_back(State(absl::StrCat(w->name(), "/", slot.name), std::move(initial)));
+    }
+    UpdateOutputs out = options_.optimizer->Emit(in);
+    if (out.slots.size() != in.slots.size()) {
+      return InternalError("optimizer ", options_.optimizer->name(), " has ", in.slots.size(), " slots but updates ",
+                           out.slots.size());
+    }
+    for (const auto& use : options_.regularizers) {
+      GR_ASSIGN_OR_RETURN(const bool applies, Applies(use, i));
+      if (applies) out.parameter = use.regularizer->AfterUpdate(out.parameter, in.parameter, in.lr, roles_[i]);
+    }
+    graph_.SetNext(w, out.parameter.value());
+    for (size_t s = 0; s < in.slots.size(); ++s) graph_.SetNext(in.slots[s].value(), out.slots[s].value());
+    if (options_.ema > 0) {
+      Expr average = State(absl::StrCat(kEmaPrefix, w->name()), w->initializer());
+      graph_.SetNext(average.value(), (options_.ema * average + (1 - options_.ema) * out.parameter).value());
+    }
+    return absl::OkStatus();
+  }
+
+  FormBuilder& form_;
+  Graph& graph_;
+  const OpRegistry& registry_;
+  const TrainingOptions& options_;
+  Builder b_;
+  std::vector<Value*> parameters_;
+  std::vector<Expr> gradients_;
+  std::vector<ParameterRole> roles_;
+  std::vector<Value*> norms_;
+};
+
+void SetOutputs(Graph& graph, const std::vector<Value*>& outputs) {
+  while (!graph.outputs().empty()) graph.RemoveOutput(static_cast<int>(graph.outputs().size()) - 1);
+  for (Value* v : outputs) graph.AddOutput(v);
+}
+
+absl::StatusOr<std::shared_ptr<Graph>> BuildStep(const Graph& model, const OpRegistry& registry,
+                                                 const TrainingOptions& options, bool update, TrainingGraph* result) {
+  FormBuilder form(model, registry, options);
+  GR_RETURN_IF_ERROR(form.Specialized());
+  GR_RETURN_IF_ERROR(form.ToTraining());
+  GR_RETURN_IF_ERROR(form.AttachLoss());
+  UpdateBuilder updates(form, registry, options);
+  GR_RETURN_IF_ERROR(updates.Gradients(update ? &result->parameters : nullptr));
+  std::vector<Value*> outputs = {form.loss()};
+  if (update) {
+    GR_RETURN_IF_ERROR(updates.Update(&outputs));
+    result->logits = form.logits();
+  } else {
+    updates.Accumulate();
+  }
+  SetOutputs(form.graph(), outputs);
+  GR_RETURN_IF_ERROR(RemoveDeadCode(form.graph(), registry).status());
+  GR_RETURN_IF_ERROR(form.graph().Sort());
+  return std::shared_ptr<Graph>(form.Take());
+}
+
+}  // namespace
+
+absl::Status ToInferenceForm(Graph& graph, const OpRegistry& registry) {
+  std::vector<Node*> nodes;
+  for (const auto& node : graph.nodes()) nodes.push_back(node.get());
+  for (Node* node : nodes) {
+    const OpDef* def = registry.Find(*node);
+    if (def == nullptr || !def->inference()) continue;
+    Builder builder(&graph, &registry, node, absl::StrCat(node->name(), "/"));
+    BodyContext context(*node, *def, &builder);
+    def->inference()(context);
+    GR_RETURN_IF_ERROR(builder.status());
+    if (context.outputs().empty()) continue;
+    bool replaceable = true;
+    for (int o = 0; o < node->num_outputs(); ++o) {
+      const auto index = static_cast<size_t>(o);
+      const bool given = index < context.outputs().size() && context.outputs()[index].is_defined();
+      replaceable &= !node->has_output(o) || given || graph.IsUnused(node->output(o));
+    }
+    if (!replaceable) continue;
+    for (int o = 0; o < node->num_outputs(); ++o) {
+      const auto index = static_cast<size_t>(o);
+      if (!node->has_output(o) || index >= context.outputs().size() || !context.outputs()[index].is_defined()) continue;
+      Value *old = node->output(o), *now = context.outputs()[index].value();
+      const std::string name = old->name();
+      graph.ReplaceAllUses(old, now);
+      if (now->producer() != nullptr && now->num_graph_outputs() > 0) {
+        graph.Rename(old, absl::StrCat(name, "/old"));
+        graph.Rename(now, name);
+      }
+    }
+    graph.Erase(node);
+  }
+  return RemoveDeadCode(graph, registry).status();
+}
+
+void BakeNormalization(Graph& graph, const OpRegistry& registry, int input, const Tensor& shift, const Tensor& scale) {
+  Value* x = graph.inputs()[static_cast<size_t>(input)];
+  const std::vector<Use> uses = x->uses();
+  Node* first = graph.nodes().empty() ? nullptr : graph.nodes().front().get();
+  Builder b(&graph, &registry, first, "normalize/");
+  Expr normal = (b.Use(x) - b.Constant(shift)) * b.Constant(scale);
+  for (const Use& use : uses) graph.SetInput(use.node, use.index, normal.value());
+}
+
+absl::StatusOr<TrainingGraph> BuildTrainingGraph(const Graph& model, const OpRegistry& registry,
+                                                 const TrainingOptions& options) {
+  TrainingGraph result;
+  GR_ASSIGN_OR_RETURN(result.step, BuildStep(model, registry, options, true, &result));
+  if (options.accumulate) {
+    GR_ASSIGN_OR_RETURN(result.accumulate, BuildStep(model, registry, options, false, &result));
+  }
+  FormBuilder form(model, registry, options);
+  GR_RETURN_IF_ERROR(ToInferenceForm(form.graph(), registry));
+  GR_RETURN_IF_ERROR(form.Specialized());
+  GR_RETURN_IF_ERROR(form.AttachLoss());
+  std::vector<Value*> outputs = {form.loss()};
+  outputs.insert(outputs.end(), form.graph().outputs().begin(), form.graph().outputs().end());
+  SetOutputs(form.graph(), outputs);
+  // The evaluation reads what training writes; the rest are constants.
+  std::vector<Value*> constants;
+  for (const StateUpdate& s : form.graph().states()) {
+    bool shared = false;
+    for (const StateUpdate& t : result.step->states()) shared |= t.state->name() == s.state->name();
+    if (!shared) constants.push_back(s.state);
+  }
+  for (Value* v : constants) {
+    form.graph().ClearState(v);
+    result.frozen.push_back(v->name());
+  }
+  if (options.ema > 0) {
+    for (const TrainedParameter& p : result.parameters) {
+      Value* v = form.graph().FindValue(p.name);
+      if (v != nullptr) form.graph().Rename(v, absl::StrCat(kEmaPrefix, p.name));
+    }
+  }
+  GR_RETURN_IF_ERROR(RemoveDeadCode(form.graph(), registry).status());
+  GR_RETURN_IF_ERROR(form.graph().Sort());
+  result.evaluate = form.Take();
+  return result;
+}
+
+}  // namespace graphrun
