@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "absl/strings/match.h"
+#include "runtime/base/rng.h"
 #include "runtime/data/open.h"
 #include "tests/data/files.h"
 
@@ -259,6 +260,21 @@ TEST(CsvDatasetTest, CompressedFilesCutOffAnywhereAreRefused) {
   const std::string whole = testing_files::Gzip("a,b\n1,2\n3,4\n");
   for (size_t size = 2; size < whole.size(); ++size) {
     EXPECT_FALSE(Open(whole.substr(0, size), {.format = "csv"}).ok()) << size;
+  }
+}
+
+TEST(CsvDatasetTest, TextChangedAnywhereNeverCrashes) {
+  const std::string whole = "a,\"b \"\"x\"\"\",kind\r\n1,2,\"red\"\r\n3,4e2,blue\r\n\n5,6,red\n";
+  ASSERT_TRUE(Open(whole).ok());
+  const std::string folder = testing_files::NewFolder();
+  Rng rng(6);
+  for (int k = 0; k < 3000; ++k) {
+    std::string changed = whole.substr(0, 1 + rng.Below(whole.size()));
+    for (int n = 0; n < 3; ++n) {
+      constexpr char kNasty[] = "\",\n\r\t;|-+.e0\0\xff ";
+      changed[rng.Below(changed.size())] = kNasty[rng.Below(sizeof(kNasty))];
+    }
+    OpenDataset(testing_files::Write(folder, "t.csv", changed), {.format = "csv"}).IgnoreError();
   }
 }
 

@@ -178,10 +178,11 @@ class Slow : public Dataset {
     *out[0].mutable_data<float>() = static_cast<float>(row);
     return absl::OkStatus();
   }
+  void Mend() { broken_ = -1; }
   mutable std::atomic<int> reads{0};
 
  private:
-  int64_t broken_;
+  std::atomic<int64_t> broken_;
 };
 
 TEST(DataLoaderTest, AnErrorArrivesWhereItsBatchWouldAndStays) {
@@ -200,6 +201,9 @@ TEST(DataLoaderTest, AnErrorArrivesWhereItsBatchWouldAndStays) {
     }
     ASSERT_TRUE(loader->Seek(0, 3).ok());
     EXPECT_EQ(Read(loader.get(), 1), (std::vector<double>{6, 7}));
+    d->Mend();
+    ASSERT_TRUE(loader->Seek(0, 2).ok());
+    EXPECT_EQ(Read(loader.get(), 1), (std::vector<double>{4, 5}));
   }
 }
 
@@ -282,6 +286,21 @@ TEST(DataLoaderTest, RowsThatStandInMemoryAsWantedAreNotCopied) {
   EXPECT_EQ(second.fields[0].raw(), x.data<float>() + 48);
   EXPECT_EQ(second.fields[0].dims(), (Dims{3, 16}));
   EXPECT_EQ((**loader->Next()).fields[0].dims(), (Dims{2, 16}));
+}
+
+TEST(DataLoaderTest, RowsThatStandElsewhereAreCopied) {
+  Tensor x(DType::kFloat32, {8, 16});
+  for (int64_t i = 0; i < 128; ++i) x.mutable_data<float>()[i] = static_cast<float>(i / 16);
+  const auto d = *TensorDataset::Create("t", {{"x", DType::kFloat32, {16}}}, {x});
+  LoaderOptions options;
+  options.batch_size = 4;
+  const auto loader = Load(d, options);
+  for (int k = 0; k < 6; ++k) {
+    const Batch& b = **loader->Next();
+    for (size_t r = 0; r < 4; ++r) {
+      EXPECT_EQ(b.fields[0].data<float>()[r * 16], static_cast<float>(b.rows[r]));
+    }
+  }
 }
 
 TEST(DataLoaderTest, BatchSizeZeroIsTheWholeEpoch) {
