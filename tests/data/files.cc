@@ -137,6 +137,39 @@ std::string Png(int height, int width, int channels, const std::vector<uint8_t>&
   return out;
 }
 
+std::string RawPng(int width, int color_type, int bit_depth, bool interlaced,
+                   const std::vector<std::string>& rows) {
+  std::string out;
+  png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, nullptr, nullptr, nullptr);
+  png_infop info = png_create_info_struct(png);
+  const auto write = [](png_structp p, png_bytep data, size_t size) {
+    static_cast<std::string*>(png_get_io_ptr(p))->append(reinterpret_cast<char*>(data), size);
+  };
+  png_set_write_fn(png, &out, write, nullptr);
+  png_set_IHDR(png, info, static_cast<png_uint_32>(width), static_cast<png_uint_32>(rows.size()),
+               bit_depth, color_type, interlaced ? PNG_INTERLACE_ADAM7 : PNG_INTERLACE_NONE,
+               PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+  if (color_type == PNG_COLOR_TYPE_PALETTE) {
+    png_color palette[4];
+    const png_byte alpha[4] = {0, 255, 128, 255};
+    for (int i = 0; i < 4; ++i) {
+      palette[i] = {static_cast<png_byte>(10 * i), static_cast<png_byte>(20 * i),
+                    static_cast<png_byte>(30 * i)};
+    }
+    png_set_PLTE(png, info, palette, 4);
+    png_set_tRNS(png, info, alpha, 4, nullptr);
+  }
+  png_write_info(png, info);
+  std::vector<png_bytep> pointers;
+  for (const std::string& row : rows) {
+    pointers.push_back(reinterpret_cast<png_bytep>(const_cast<char*>(row.data())));
+  }
+  png_write_image(png, pointers.data());
+  png_write_end(png, info);
+  png_destroy_write_struct(&png, &info);
+  return out;
+}
+
 std::string Jpeg(int height, int width, int channels, const std::vector<uint8_t>& pixels) {
   jpeg_compress_struct jpeg;
   jpeg_error_mgr errors;

@@ -31,6 +31,10 @@ struct ZipMember {
 std::string Zip(const std::vector<ZipMember>& members);
 // height x width x channels interleaved pixels.
 std::string Png(int height, int width, int channels, const std::vector<uint8_t>& pixels);
+// Rows as PNG's color type and bit depth pack them; a palette of 4 colours {10 i, 20 i, 30 i}, with
+// transparency, where the type asks for one.
+std::string RawPng(int width, int color_type, int bit_depth, bool interlaced,
+                   const std::vector<std::string>& rows);
 std::string Jpeg(int height, int width, int channels, const std::vector<uint8_t>& pixels);
 
 // Row `row` of field `field`, as doubles.

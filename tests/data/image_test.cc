@@ -1,6 +1,7 @@
 #include "runtime/data/image.h"
 
 #include <gtest/gtest.h>
+#include <png.h>
 
 #include <numeric>
 
@@ -29,6 +30,24 @@ TEST(ImageTest, PngIsDecodedExactly) {
   const auto alpha = DecodeImage(Png(1, 1, 4, {9, 8, 7, 255}), "a.png");
   EXPECT_EQ(alpha->pixels, (Pixels{9, 8, 7}));
   EXPECT_EQ(DecodeImage(Png(1, 1, 2, {9, 255}), "a.png")->pixels, (Pixels{9}));
+}
+
+TEST(ImageTest, EveryKindOfPngIsDecoded) {
+  const auto decode = [](const std::string& bytes) {
+    const auto image = DecodeImage(bytes, "x.png");
+    EXPECT_TRUE(image.ok()) << image.status();
+    return image.ok() ? image->pixels : Pixels();
+  };
+  // Two bits a pixel, the leftmost in the upper bits: 0 1 2 3.
+  EXPECT_EQ(decode(RawPng(4, PNG_COLOR_TYPE_PALETTE, 2, false, {"\x1b"})),
+            (Pixels{0, 10, 20, 30, 0, 20, 40, 60, 0, 30, 60, 90}));
+  EXPECT_EQ(decode(RawPng(4, PNG_COLOR_TYPE_GRAY, 2, false, {"\x1b"})), (Pixels{0, 85, 170, 255}));
+  EXPECT_EQ(decode(RawPng(4, PNG_COLOR_TYPE_GRAY, 1, false, {"\x50"})), (Pixels{0, 255, 0, 255}));
+  EXPECT_EQ(decode(RawPng(1, PNG_COLOR_TYPE_GRAY, 16, false, {"\x12\xff"})), (Pixels{0x12}));
+  EXPECT_EQ(decode(RawPng(1, PNG_COLOR_TYPE_RGB_ALPHA, 16, false, {"\1\2\3\4\5\6\7\x08"})),
+            (Pixels{1, 3, 5}));
+  EXPECT_EQ(decode(RawPng(3, PNG_COLOR_TYPE_GRAY, 8, true, {"abc", "def", "ghi"})),
+            (Pixels{'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i'}));
 }
 
 TEST(ImageTest, JpegIsDecodedNearly) {
