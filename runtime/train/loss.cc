@@ -19,7 +19,7 @@ class CrossEntropy : public Loss {
  public:
   explicit CrossEntropy(double smoothing) : smoothing_(smoothing) {}
   std::string name() const override { return "ce"; }
-  TargetKind target() const override { return TargetKind::kClass; }
+  LossTarget target() const override { return LossTarget::kClass; }
   OutputLink link() const override { return OutputLink::kSoftmax; }
   Expr Emit(const LossInputs& in, bool logits) const override {
     Builder& b = *in.output.builder();
@@ -45,7 +45,7 @@ class CrossEntropy : public Loss {
 class NegativeLogLikelihood : public Loss {
  public:
   std::string name() const override { return "nll"; }
-  TargetKind target() const override { return TargetKind::kClass; }
+  LossTarget target() const override { return LossTarget::kClass; }
   Expr Emit(const LossInputs& in, bool logits) const override {
     return in.output.builder()->Op("NegativeLogLikelihoodLoss",
                                    {in.output, in.target, in.class_weights},
@@ -58,7 +58,7 @@ class NegativeLogLikelihood : public Loss {
 class BinaryCrossEntropy : public Loss {
  public:
   std::string name() const override { return "bce"; }
-  TargetKind target() const override { return TargetKind::kValues; }
+  LossTarget target() const override { return LossTarget::kValues; }
   OutputLink link() const override { return OutputLink::kSigmoid; }
   Expr Emit(const LossInputs& in, bool logits) const override {
     Expr x = in.output, t = in.target;
@@ -73,7 +73,7 @@ class BinaryCrossEntropy : public Loss {
 class MeanSquaredError : public Loss {
  public:
   std::string name() const override { return "mse"; }
-  TargetKind target() const override { return TargetKind::kValues; }
+  LossTarget target() const override { return LossTarget::kValues; }
   Expr Emit(const LossInputs& in, bool logits) const override {
     return ReduceMean(Square(in.output - in.target), {}, false);
   }
@@ -83,7 +83,7 @@ class MeanSquaredError : public Loss {
 class Quadratic : public Loss {
  public:
   std::string name() const override { return "quadratic"; }
-  TargetKind target() const override { return TargetKind::kValues; }
+  LossTarget target() const override { return LossTarget::kValues; }
   Expr Emit(const LossInputs& in, bool logits) const override {
     Expr batch = CastLike(Squeeze(DimOf(in.output, 0), {0}), in.output);
     return 0.5 * ReduceSum(Square(in.output - in.target), {}, false) / batch;
@@ -94,7 +94,7 @@ class Quadratic : public Loss {
 class MeanAbsoluteError : public Loss {
  public:
   std::string name() const override { return "mae"; }
-  TargetKind target() const override { return TargetKind::kValues; }
+  LossTarget target() const override { return LossTarget::kValues; }
   Expr Emit(const LossInputs& in, bool logits) const override {
     return ReduceMean(Abs(in.output - in.target), {}, false);
   }
@@ -105,7 +105,7 @@ class Huber : public Loss {
  public:
   explicit Huber(double delta) : delta_(delta) {}
   std::string name() const override { return "huber"; }
-  TargetKind target() const override { return TargetKind::kValues; }
+  LossTarget target() const override { return LossTarget::kValues; }
   Expr Emit(const LossInputs& in, bool logits) const override {
     Expr e = in.output - in.target, size = Abs(e);
     Expr each = Where(size <= delta_, 0.5 * Square(e), delta_ * (size - 0.5 * delta_));

@@ -14,7 +14,7 @@ class Loss;
 namespace graphrun {
 
 // What a data set must offer as the target.
-enum class TargetKind {
+enum class LossTarget {
   kClass,   // int64 class indices: the output's shape without its class axis 1
   kValues,  // numbers of the output's element type and shape
 };
@@ -29,7 +29,7 @@ class Loss {
  public:
   virtual ~Loss() = default;
   virtual std::string name() const = 0;
-  virtual TargetKind target() const = 0;
+  virtual LossTarget target() const = 0;
   // The activation that this loss takes the input of (kNone: it takes the model's output as it is).
   virtual OutputLink link() const { return OutputLink::kNone; }
   // A scalar of the output's element type, the mean over the batch. `logits`: whether `output` is

@@ -70,6 +70,7 @@ class FormBuilder {
     if (!y->type().is_tensor() || !IsFloat(y->dtype()) || !shape.has_rank() || shape.rank() < 1) {
       return ModelError("output \"", y->name(), "\" is ", y->type().ToString(), "; a loss needs a float tensor [N, ...]");
     }
+    prediction_ = y->name();
     Builder builder(graph_.get(), &registry_, nullptr, "loss/");
     target_ = graph_->AddInput("target", TargetType(*y));
     Expr target = TargetFor(builder.Use(y), builder.Use(target_));
@@ -94,6 +95,7 @@ class FormBuilder {
   std::unique_ptr<Graph> Take() { return std::move(graph_); }
   Value* loss() const { return loss_; }
   bool logits() const { return logits_; }
+  const std::string& prediction() const { return prediction_; }
   bool is_statistic(const Value* v) const {
     return std::any_of(statistics_.begin(), statistics_.end(), [&](const auto& s) { return s.first == v; });
   }
@@ -120,7 +122,7 @@ class FormBuilder {
 
   Type TargetType(const Value& y) const {
     const Shape& shape = y.shape();
-    if (options_.class_targets || options_.loss->target() == TargetKind::kClass) {
+    if (options_.class_targets || options_.loss->target() == LossTarget::kClass) {
       std::vector<Dim> dims = {shape[0]};
       for (int a = 2; a < shape.rank(); ++a) dims.push_back(shape[a]);
       return Type::Tensor(DType::kInt64, Shape(std::move(dims)));
@@ -130,7 +132,7 @@ class FormBuilder {
 
   // Class indices as values where the loss compares values: one-hot rows, or 0 and 1 for a single output.
   Expr TargetFor(Expr y, Expr target) const {
-    if (options_.loss->target() == TargetKind::kClass || !options_.class_targets) return target;
+    if (options_.loss->target() == LossTarget::kClass || !options_.class_targets) return target;
     Builder& b = *y.builder();
     const Shape& shape = y.shape();
     if (shape.rank() < 2) return CastLike(target, y);
@@ -154,6 +156,7 @@ class FormBuilder {
   std::vector<std::pair<Value*, Value*>> statistics_;
   Value* target_ = nullptr;
   Value* loss_ = nullptr;
+  std::string prediction_;
   bool logits_ = false;
 };
 
@@ -371,6 +374,7 @@ absl::StatusOr<std::shared_ptr<Graph>> BuildStep(const Graph& model, const OpReg
   if (update) {
     GR_RETURN_IF_ERROR(updates.Update(&outputs));
     result->logits = form.logits();
+    result->prediction = form.prediction();
   } else {
     updates.Accumulate();
   }

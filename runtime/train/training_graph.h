@@ -52,6 +52,7 @@ struct TrainingGraph {
   std::shared_ptr<Graph> evaluate;    // outputs: loss, then the model's outputs, in inference form
   std::vector<TrainedParameter> parameters;
   std::vector<std::string> frozen;    // float initializers that are not trained
+  std::string prediction;             // the value of `step` that the loss was attached to
   bool logits = false;                // the loss was attached before the model's last activation
 };
 

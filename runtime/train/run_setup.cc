@@ -1,0 +1,254 @@
+#include "runtime/train/run_setup.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_split.h"
+#include "runtime/data/labels.h"
+#include "runtime/onnx/export.h"
+#include "runtime/onnx/import.h"
+#include "runtime/op/infer.h"
+#include "runtime/passes/pass.h"
+#include "runtime/train/init.h"
+
+namespace graphrun {
+namespace {
+
+std::vector<Value*> FedInputs(const Graph& model) {
+  std::vector<Value*> inputs;
+  for (Value* v : model.inputs()) {
+    if (!v->is_initializer()) inputs.push_back(v);
+  }
+  return inputs;
+}
+
+// The types of the model's values, as far as they follow from its inputs, on a copy.
+absl::StatusOr<std::unique_ptr<Graph>> Inferred(const Graph& model, const OpRegistry& registry) {
+  std::unique_ptr<Graph> copy = model.Clone();
+  SpecializeOptions options;
+  options.fold = false;
+  GR_RETURN_IF_ERROR(Specialize(*copy, registry, options).status());
+  return copy;
+}
+
+absl::StatusOr<Tensor> ClassWeights(const std::string& spec, const TrainData& data) {
+  if (spec.empty()) return Tensor();
+  std::vector<float> weights;
+  if (spec == "auto") {
+    if (!data.class_target) return UsageError("loss.class_weights auto needs class labels as the target");
+    const double total = static_cast<double>(data.train->size());
+    for (const int64_t count : data.histogram) {
+      const double share = static_cast<double>(std::max<int64_t>(count, 1)) * static_cast<double>(data.classes);
+      weights.push_back(static_cast<float>(total / share));
+    }
+  } else {
+    for (absl::string_view part : absl::StrSplit(spec, ',')) {
+      float w;
+      if (!absl::SimpleAtof(part, &w) || !(w >= 0)) {
+        return UsageError("loss.class_weights: \"", part, "\" is no weight. Give \"auto\" or numbers with commas");
+      }
+      weights.push_back(w);
+    }
+  }
+  return Tensor::Of<float>({static_cast<int64_t>(weights.size())}, weights);
+}
+
+absl::Status MakeParts(RunSetup* s) {
+  recipe::Recipe& r = s->recipe;
+  GR_ASSIGN_OR_RETURN(const std::unique_ptr<Graph> inferred, Inferred(*s->model, *s->registry));
+  if (r.loss().name() == "auto") {
+    r.mutable_loss()->set_name(ResolveLoss(*inferred, *s->registry, s->data.class_target));
+  }
+  GR_ASSIGN_OR_RETURN(s->loss, MakeLoss(r.loss()));
+  GR_ASSIGN_OR_RETURN(s->optimizer, MakeOptimizer(r.optimizer()));
+  GR_ASSIGN_OR_RETURN(s->schedule, MakeSchedule(r.schedule()));
+  if (!r.optimizer().has_lr()) r.mutable_optimizer()->set_lr(s->optimizer->default_lr());
+  if (!(r.optimizer().lr() > 0) || !std::isfinite(r.optimizer().lr())) {
+    return UsageError("optimizer.lr is ", r.optimizer().lr(), " but must be above 0");
+  }
+  if (s->loss->target() == LossTarget::kClass && !s->data.class_target) {
+    return DataError("the loss ", s->loss->name(), " needs class labels (whole numbers), but the target of ",
+                     s->data.train->name(), " holds other numbers. Use mse, mae, huber or bce, or another --target");
+  }
+  if (s->data.class_target && !inferred->outputs().empty()) {
+    const Shape& out = inferred->outputs()[0]->shape();
+    if (out.has_rank() && out.rank() >= 2 && out[1].is_number()) {
+      const int64_t classes = std::max<int64_t>(out[1].value(), out[1].value() == 1 ? 2 : 0);
+      for (const auto& dataset : {s->data.train, s->data.validation}) {
+        if (dataset == nullptr) continue;
+        GR_ASSIGN_OR_RETURN(const std::vector<int64_t> labels, ReadLabels(*dataset, s->data.target));
+        GR_RETURN_IF_ERROR(CheckLabels(*dataset, labels, classes));
+      }
+    }
+  }
+  TrainingOptions& o = s->options;
+  o.loss = s->loss.get();
+  o.optimizer = s->optimizer.get();
+  o.schedule = s->schedule.get();
+  for (const recipe::Regularizer& spec : r.regularizer()) {
+    GR_ASSIGN_OR_RETURN(std::unique_ptr<Regularizer> made, MakeRegularizer(spec));
+    o.regularizers.push_back({made.get(), spec.parameters()});
+    s->regularizers.push_back(std::move(made));
+  }
+  o.lr = r.optimizer().lr();
+  o.clip_norm = r.optimizer().clip_norm();
+  o.clip_value = r.optimizer().clip_value();
+  o.ema = r.optimizer().ema();
+  o.seed = r.loop().seed();
+  o.freeze.assign(r.model().freeze().begin(), r.model().freeze().end());
+  o.train.assign(r.model().train().begin(), r.model().train().end());
+  o.freeze_statistics = r.model().freeze_bn();
+  o.dropout = r.model().has_dropout() ? r.model().dropout() : -1;
+  if (r.loss().from_logits() != recipe::Loss::AUTO) o.from_logits = r.loss().from_logits() == recipe::Loss::YES;
+  GR_ASSIGN_OR_RETURN(o.class_weights, ClassWeights(r.loss().class_weights(), s->data));
+  o.class_targets = s->data.class_target;
+  return absl::OkStatus();
+}
+
+absl::Status CountSteps(RunSetup* s) {
+  const int64_t accumulate = s->recipe.optimizer().accumulate();
+  if (accumulate < 1) return UsageError("optimizer.accumulate is ", accumulate, " but must be 1 or more");
+  if (s->recipe.loop().epochs() < 1) return UsageError("loop.epochs is ", s->recipe.loop().epochs(), " but must be 1 or more");
+  s->batches_per_epoch = s->train_loader->batches_per_epoch();
+  s->updates_per_epoch = (s->batches_per_epoch + accumulate - 1) / accumulate;
+  s->options.accumulate = accumulate > 1;
+  s->options.steps_per_epoch = s->updates_per_epoch;
+  s->options.total_steps = s->updates_per_epoch * s->recipe.loop().epochs();
+  if (s->recipe.loop().max_steps() > 0) {
+    s->options.total_steps = std::min(s->options.total_steps, s->recipe.loop().max_steps());
+  }
+  return absl::OkStatus();
+}
+
+void ChooseMetrics(RunSetup* s) {
+  s->metrics.assign(s->recipe.loop().metric().begin(), s->recipe.loop().metric().end());
+  if (!s->metrics.empty()) return;
+  if (s->data.class_target) {
+    s->metrics = {"accuracy"};
+  } else if (s->loss->name() == "bce") {
+    s->metrics = {"hamming_loss", "multilabel_f1"};
+  } else {
+    s->metrics = {"mse", "mae", "r2"};
+  }
+}
+
+absl::Status MakeSessions(RunSetup* s) {
+  SessionOptions options;
+  options.threads = s->recipe.loop().threads();
+  GR_ASSIGN_OR_RETURN(s->step, Session::Create(s->graphs.step, s->registry, options));
+  if (s->graphs.accumulate != nullptr) {
+    GR_ASSIGN_OR_RETURN(s->accumulate, Session::Create(s->graphs.accumulate, s->registry, options, s->states()));
+  }
+  GR_ASSIGN_OR_RETURN(s->evaluate, Session::Create(s->graphs.evaluate, s->registry, options, s->states()));
+  std::vector<Type> types;
+  const int64_t batch = s->recipe.data().batch() == 0
+                            ? s->data.train->size()
+                            : std::min(s->recipe.data().batch(), s->data.train->size());
+  for (const InputBinding& binding : s->data.inputs) {
+    const TensorType type = s->train_loader->FieldType(binding.field, batch);
+    types.push_back(Type::Tensor(type.dtype, type.shape));
+  }
+  const TensorType target = s->train_loader->FieldType(s->data.target, batch);
+  types.push_back(Type::Tensor(target.dtype, target.shape));
+  for (Session* session : {s->step.get(), s->accumulate.get(), s->evaluate.get()}) {
+    if (session == nullptr) continue;
+    session->set_seed(s->recipe.loop().seed());
+    GR_RETURN_IF_ERROR(session->Prepare(types).status());
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+std::string ResolveLoss(const Graph& model, const OpRegistry& registry, bool class_target) {
+  const Value* y = model.outputs().empty() ? nullptr : model.outputs()[0];
+  const OpDef* last = y == nullptr || y->producer() == nullptr ? nullptr : registry.Find(*y->producer());
+  const OutputLink link = last == nullptr ? OutputLink::kNone : last->link();
+  const bool single = y != nullptr && y->shape().has_rank() && (y->shape().rank() < 2 || (y->shape()[1].is_number() && y->shape()[1].value() == 1));
+  if (class_target) {
+    if (link == OutputLink::kSigmoid || single) return "bce";
+    return "ce";
+  }
+  return link == OutputLink::kSigmoid ? "bce" : "mse";
+}
+
+absl::StatusOr<std::unique_ptr<RunSetup>> SetUpRun(const recipe::Recipe& recipe, const OpRegistry& registry) {
+  auto s = std::make_unique<RunSetup>();
+  s->recipe = recipe;
+  s->registry = &registry;
+  if (recipe.model().path().empty()) return UsageError("no model is given. Use graphrun train MODEL.onnx");
+  GR_ASSIGN_OR_RETURN(std::unique_ptr<Graph> model, ImportOnnx(recipe.model().path()));
+  s->model = std::move(model);
+  if (recipe.model().init() != recipe::Model::KEEP) {
+    GR_RETURN_IF_ERROR(InitializeParameters(*s->model, registry, recipe.model().init(), recipe.loop().seed()));
+  }
+  auto data = OpenTrainData(recipe, FedInputs(*s->model));
+  if (!data.ok()) return data.status();
+  s->data = *std::move(data);
+  const std::vector<Value*> inputs = FedInputs(*s->model);
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const Normalizer& n = s->data.normalizers[i];
+    if (n.is_identity()) continue;
+    const auto& all = s->model->inputs();
+    const int index = static_cast<int>(std::find(all.begin(), all.end(), inputs[i]) - all.begin());
+    BakeNormalization(*s->model, registry, index, n.shift, n.scale);
+  }
+  GR_ASSIGN_OR_RETURN(s->train_loader, MakeLoader(s->data, s->data.train, recipe, true));
+  if (s->data.validation != nullptr) {
+    GR_ASSIGN_OR_RETURN(s->validation_loader, MakeLoader(s->data, s->data.validation, recipe, false));
+  }
+  GR_RETURN_IF_ERROR(Annotate(MakeParts(s.get()), recipe.model().path()));
+  GR_RETURN_IF_ERROR(CountSteps(s.get()));
+  ChooseMetrics(s.get());
+  auto graphs = BuildTrainingGraph(*s->model, registry, s->options);
+  if (!graphs.ok()) return Annotate(graphs.status(), recipe.model().path());
+  s->graphs = *std::move(graphs);
+  GR_RETURN_IF_ERROR(Annotate(MakeSessions(s.get()), recipe.model().path()));
+  return s;
+}
+
+absl::Status ExportTrained(const RunSetup& setup, const std::string& path) {
+  std::unique_ptr<Graph> model = setup.model->Clone();
+  const StateStore& states = *setup.states();
+  const std::vector<Value*> initializers = model->initializers();
+  for (Value* v : initializers) {
+    std::string name = v->name();
+    if (setup.options.ema > 0 && states.Find(absl::StrCat(kEmaPrefix, name)) != nullptr) {
+      name = absl::StrCat(kEmaPrefix, name);
+    }
+    if (states.Find(name) == nullptr) continue;
+    GR_ASSIGN_OR_RETURN(Tensor value, states.Read(name));
+    model->SetInitializer(v, std::move(value));
+  }
+  GR_RETURN_IF_ERROR(ToInferenceForm(*model, *setup.registry));
+  model->producer_name = "graphrun";
+  ExportOptions options;
+  options.registry = setup.registry;
+  return Annotate(ExportOnnx(*model, path, options), path);
+}
+
+absl::StatusOr<std::vector<std::pair<std::string, double>>> Evaluate(const RunSetup& setup, DataLoader& loader,
+                                                                     std::vector<std::unique_ptr<Metric>>& metrics) {
+  for (const auto& m : metrics) m->Reset();
+  GR_RETURN_IF_ERROR(loader.Seek(0, 0));
+  double loss = 0;
+  int64_t rows = 0;
+  std::vector<Tensor> arguments;
+  for (bool last = false; !last;) {
+    GR_ASSIGN_OR_RETURN(const Batch* batch, loader.Next());
+    ArrangeBatch(setup.data, *batch, &arguments);
+    GR_RETURN_IF_ERROR(setup.evaluate->Run(absl::Span<const Tensor>(arguments)));
+    loss += setup.evaluate->output(0).tensor.AsDouble(0) * static_cast<double>(batch->size);
+    rows += batch->size;
+    for (const auto& m : metrics) {
+      GR_RETURN_IF_ERROR(m->Update(setup.evaluate->output(1).tensor, arguments.back()));
+    }
+    last = batch->last;
+  }
+  std::vector<std::pair<std::string, double>> values = {{"loss", loss / static_cast<double>(std::max<int64_t>(rows, 1))}};
+  for (const auto& m : metrics) values.emplace_back(m->name(), m->Value());
+  return values;
+}
+
+}  // namespace graphrun

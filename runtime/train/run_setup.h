@@ -1,0 +1,49 @@
+// RunSetup: a recipe made concrete: data, model, loss, optimizer, graphs and sessions.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "proto/recipe.pb.h"
+#include "runtime/exec/session.h"
+#include "runtime/report/metric.h"
+#include "runtime/train/train_data.h"
+#include "runtime/train/training_graph.h"
+
+namespace graphrun {
+
+struct RunSetup {
+  recipe::Recipe recipe;  // resolved: what was automatic is filled in
+  const OpRegistry* registry = nullptr;
+  std::shared_ptr<Graph> model;  // as imported, with normalisation baked in
+  TrainData data;
+  std::unique_ptr<DataLoader> train_loader, validation_loader;  // the latter may be null
+  std::unique_ptr<Loss> loss;
+  std::unique_ptr<Optimizer> optimizer;
+  std::unique_ptr<Schedule> schedule;
+  std::vector<std::unique_ptr<Regularizer>> regularizers;
+  TrainingOptions options;
+  TrainingGraph graphs;
+  std::unique_ptr<Session> step, accumulate, evaluate;  // accumulate may be null; they share states
+  std::vector<std::string> metrics;                     // names
+  int64_t batches_per_epoch = 0, updates_per_epoch = 0;
+
+  std::shared_ptr<StateStore> states() const { return step->shared_states(); }
+};
+
+// Opens data and model, checks that they fit, builds the graphs and compiles the plans (so that everything that can
+// fail does so before the first step).
+absl::StatusOr<std::unique_ptr<RunSetup>> SetUpRun(const recipe::Recipe& recipe, const OpRegistry& registry);
+
+// The loss that "auto" stands for: by the data's target and the model's last operator.
+std::string ResolveLoss(const Graph& model, const OpRegistry& registry, bool class_target);
+
+// The model for inference with the states' present values (averaged ones where the run keeps an average).
+absl::Status ExportTrained(const RunSetup& setup, const std::string& path);
+
+// One pass over a loader: the mean loss and the metrics, by name.
+absl::StatusOr<std::vector<std::pair<std::string, double>>> Evaluate(const RunSetup& setup, DataLoader& loader,
+                                                                     std::vector<std::unique_ptr<Metric>>& metrics);
+
+}  // namespace graphrun
