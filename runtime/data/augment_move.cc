@@ -9,6 +9,8 @@
 namespace graphrun {
 namespace {
 
+constexpr double kCopyCost = 0.3;
+
 // Copies the window of `size` whose upper left corner lies at (top, left) of `input`; what lies
 // outside is 0.
 void CopyWindow(const float* input, const ImageSize& from, int64_t top, int64_t left,
@@ -40,6 +42,7 @@ class Flip : public ImageTransform {
   std::string ToString() const override {
     return absl::StrCat(horizontal_ ? "hflip:" : "vflip:", probability_);
   }
+  double Cost() const override { return kCopyCost; }
   absl::Status Apply(const float* input, const Dims& dims, Rng* rng, float* output) const override {
     const ImageSize size = ImageSizeOf(dims);
     const int64_t rows = size.channels * size.height;
@@ -69,6 +72,7 @@ class Shift : public ImageTransform {
  public:
   explicit Shift(int64_t pixels) : pixels_(pixels) {}
   std::string ToString() const override { return absl::StrCat("shift:", pixels_); }
+  double Cost() const override { return kCopyCost; }
   absl::Status Apply(const float* input, const Dims& dims, Rng* rng, float* output) const override {
     const ImageSize size = ImageSizeOf(dims);
     const int64_t top = Between(rng, -pixels_, pixels_);
@@ -101,6 +105,7 @@ class Crop : public ImageTransform {
     out[out.size() - 1] = width_;
     return out;
   }
+  double Cost() const override { return kCopyCost; }
   absl::Status Apply(const float* input, const Dims& dims, Rng* rng, float* output) const override {
     const ImageSize size = ImageSizeOf(dims);
     const int64_t top = Between(rng, -padding_, size.height + padding_ - height_);
@@ -117,6 +122,7 @@ class Cutout : public ImageTransform {
  public:
   explicit Cutout(int64_t side) : side_(side) {}
   std::string ToString() const override { return absl::StrCat("cutout:", side_); }
+  double Cost() const override { return kCopyCost; }
   absl::Status Apply(const float* input, const Dims& dims, Rng* rng, float* output) const override {
     const ImageSize size = ImageSizeOf(dims);
     std::copy(input, input + size.channels * size.plane(), output);

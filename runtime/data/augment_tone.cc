@@ -21,6 +21,7 @@ class Noise : public ImageTransform {
  public:
   Noise(double amount, double range) : amount_(amount), range_(range) {}
   std::string ToString() const override { return absl::StrCat("noise:", amount_); }
+  double Cost() const override { return 10; }
   absl::Status Apply(const float* input, const Dims& dims, Rng* rng, float* output) const override {
     const auto deviation = static_cast<float>(amount_ * range_);
     const int64_t count = Product(dims);

@@ -251,18 +251,18 @@ absl::Status DataLoader::State::Augment(const FieldPlan& plan, const float* from
   std::mutex failing;
   int64_t first_failed = batch.size;
   absl::Status failure;
-  constexpr int64_t kGrainElements = 8192;
-  ParallelFor(batch.size, kGrainElements / std::max<int64_t>(plan.raw_elements, 1) + 1,
-              [&](int64_t begin, int64_t end) {
-                TransformChain::Scratch memory;
-                absl::Status status = apply(begin, end, &memory);
-                if (status.ok()) return;
-                std::lock_guard<std::mutex> lock(failing);
-                if (begin < first_failed) {
-                  first_failed = begin;
-                  failure = std::move(status);
-                }
-              });
+  constexpr double kWorthAThread = 5e4;  // nanoseconds
+  const auto grain = static_cast<int64_t>(kWorthAThread / std::max(plan.chain.Cost(), 1.0)) + 1;
+  ParallelFor(batch.size, grain, [&](int64_t begin, int64_t end) {
+    TransformChain::Scratch memory;
+    absl::Status status = apply(begin, end, &memory);
+    if (status.ok()) return;
+    std::lock_guard<std::mutex> lock(failing);
+    if (begin < first_failed) {
+      first_failed = begin;
+      failure = std::move(status);
+    }
+  });
   return failure;
 }
 

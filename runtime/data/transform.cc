@@ -21,6 +21,14 @@ absl::StatusOr<TransformChain> TransformChain::Create(
   return chain;
 }
 
+double TransformChain::Cost() const {
+  double cost = 0;
+  for (size_t i = 0; i < transforms_.size(); ++i) {
+    cost += transforms_[i]->Cost() * static_cast<double>(Product(dims_[i]));
+  }
+  return cost;
+}
+
 absl::Status TransformChain::Apply(const float* input, uint64_t seed, int64_t epoch, int64_t row,
                                    Scratch* scratch, float* output) const {
   const uint64_t key = Mix(Mix(Mix(seed, HashName("transform")), static_cast<uint64_t>(epoch)),

@@ -31,6 +31,10 @@ class Transform {
   // do not overlap. Every choice comes from `rng`. REQUIRES: OutputDims(dims) is ok.
   virtual absl::Status Apply(const float* input, const Dims& dims, Rng* rng,
                              float* output) const = 0;
+
+  // About how many nanoseconds an element of the sample takes. Decides only whether other threads
+  // are worth waking.
+  virtual double Cost() const { return 4; }
 };
 
 // Transforms in the order in which a specification names them:
@@ -69,6 +73,8 @@ class TransformChain {
 
   bool empty() const { return transforms_.empty(); }
   const Dims& output_dims() const { return dims_.back(); }
+  // About how many nanoseconds a sample takes.
+  double Cost() const;
 
   // The draws are a function of (seed, epoch, row, place in the chain) and nothing else.
   // REQUIRES: !empty().
