@@ -113,7 +113,7 @@ absl::Status InferNode(Node& node, const OpRegistry& registry, KnownValues* know
   if (!def->infer()) return absl::OkStatus();
   std::vector<Type> declared;
   for (const Value* v : node.outputs()) declared.push_back(v == nullptr ? Type() : v->type());
-  InferContext context(node, *def, known);
+  InferContext context(node, *def, known, &registry);
   GR_RETURN_IF_ERROR(def->infer()(context));
   for (int i = 0; i < node.num_outputs(); ++i) {
     if (!node.has_output(i)) continue;
@@ -123,6 +123,37 @@ absl::Status InferNode(Node& node, const OpRegistry& registry, KnownValues* know
     v->set_type(*std::move(joined));
   }
   return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<Type>> InferContext::InferSubgraph(
+    const Graph& graph, const std::vector<Type>& inputs,
+    const std::vector<const Tensor*>& constants) const {
+  if (registry_ == nullptr) return InternalError(node().Describe(), ": no registry to infer with");
+  if (graph.inputs().size() != inputs.size()) {
+    return Error("a graph in its attributes takes ", graph.inputs().size(), " values but is given ",
+                 inputs.size());
+  }
+  std::unique_ptr<Graph> copy = graph.Clone();
+  KnownValues known;
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    Value* in = copy->inputs()[i];
+    if (inputs[i].is_known()) in->set_type(inputs[i]);
+    if (i < constants.size() && constants[i] != nullptr) known.constants[in] = *constants[i];
+  }
+  GR_RETURN_IF_ERROR(Annotate(copy->Sort(), node().Describe()));
+  // What the model declares inside may hold for other sizes than these.
+  for (const auto& inner : copy->nodes()) {
+    for (Value* out : inner->outputs()) {
+      if (out != nullptr && out->type().is_tensor()) {
+        out->set_type(Type::Tensor(out->dtype(), Shape()));
+      }
+    }
+  }
+  GR_RETURN_IF_ERROR(
+      Annotate(InferTypes(*copy, *registry_, &known), absl::StrCat("in ", node().Describe())));
+  std::vector<Type> outputs;
+  for (const Value* out : copy->outputs()) outputs.push_back(out->type());
+  return outputs;
 }
 
 absl::Status InlineBody(Graph& graph, Node* node, const OpRegistry& registry, KnownValues* known) {

@@ -27,8 +27,9 @@ struct KnownValues {
 
 class InferContext : public NodeContext {
  public:
-  InferContext(Node& node, const OpDef& def, KnownValues* known)
-      : NodeContext(node, def), node_(node), known_(known) {}
+  InferContext(Node& node, const OpDef& def, KnownValues* known,
+               const class OpRegistry* registry = nullptr)
+      : NodeContext(node, def), node_(node), known_(known), registry_(registry) {}
 
   // Type of input i; unknown for one that is left out.
   const Type& input_type(int i) const;
@@ -50,6 +51,12 @@ class InferContext : public NodeContext {
   // Says what an output's elements are (constants in the graph).
   void set_constant(int i, Tensor tensor);
 
+  // The types of the outputs of `graph`, held in an attribute, given those of its inputs (the
+  // node's captures last). Its input i is known where constants[i] is not null.
+  absl::StatusOr<std::vector<Type>> InferSubgraph(
+      const Graph& graph, const std::vector<Type>& inputs,
+      const std::vector<const Tensor*>& constants) const;
+
   // The broadcast shape of all inputs in [first, last]; left-out ones do not count.
   absl::StatusOr<Shape> BroadcastInputs(int first, int last) const;
   // Attribute `axis` normalised for `rank`, with the node in the error.
@@ -58,6 +65,7 @@ class InferContext : public NodeContext {
  private:
   Node& node_;
   KnownValues* known_;
+  const class OpRegistry* registry_;
 };
 
 // ---- inference functions that many operators share

@@ -9,7 +9,7 @@ std::vector<Tensor> Sample::Materialize(DType dtype) const {
   uint64_t index = 0;
   for (const Input& in : inputs_) {
     ++index;
-    if (in.fill == Fill::kOmitted) {
+    if (in.fill == Fill::kOmitted || in.fill == Fill::kDatum) {
       tensors.emplace_back();
       continue;
     }

@@ -13,33 +13,39 @@ namespace graphrun {
 // fixed generator.
 class Sample {
  public:
-  enum class Fill { kNormal, kUniform, kTensor, kOmitted };
+  enum class Fill { kNormal, kUniform, kTensor, kOmitted, kDatum };
   struct Input {
     Fill fill = Fill::kNormal;
     Dims dims;
     double low = 0, high = 1;
     Tensor tensor;
     bool constant = false;
+    Datum datum;  // kDatum
   };
   // A random input from N(0, 1), of the sample's element type.
   Sample& In(Dims dims) {
-    inputs_.push_back({Fill::kNormal, std::move(dims), 0, 1, {}, false});
+    inputs_.push_back({Fill::kNormal, std::move(dims), 0, 1, {}, false, {}});
     return *this;
   }
   // Uniform in [low, high): keep away from kinks, poles and ties where gradients are compared.
   Sample& In(Dims dims, double low, double high) {
-    inputs_.push_back({Fill::kUniform, std::move(dims), low, high, {}, false});
+    inputs_.push_back({Fill::kUniform, std::move(dims), low, high, {}, false, {}});
     return *this;
   }
   // Exactly this tensor. float32 tensors take the sample's element type; others stay as they are
   // and are constant.
   Sample& In(Tensor tensor) {
     const bool constant = tensor.dtype() != DType::kFloat32;
-    inputs_.push_back({Fill::kTensor, tensor.dims(), 0, 1, std::move(tensor), constant});
+    inputs_.push_back({Fill::kTensor, tensor.dims(), 0, 1, std::move(tensor), constant, {}});
+    return *this;
+  }
+  // A sequence or an optional, as it is.
+  Sample& Container(Datum datum) {
+    inputs_.push_back({Fill::kDatum, {}, 0, 1, {}, false, std::move(datum)});
     return *this;
   }
   Sample& None() {
-    inputs_.push_back({Fill::kOmitted, {}, 0, 1, {}, false});
+    inputs_.push_back({Fill::kOmitted, {}, 0, 1, {}, false, {}});
     return *this;
   }
   // The input added last is an initializer, known when the plan is made.
@@ -89,7 +95,8 @@ class Sample {
   const std::string& no_compare() const { return no_compare_; }
   const std::string& refused() const { return refused_; }
   const std::vector<Tensor>& expected() const { return expected_; }
-  // The inputs' tensors with floats in `dtype`; undefined tensors for those left out.
+  // The inputs' tensors with floats in `dtype`; undefined tensors for those left out and
+  // for containers.
   // Deterministic.
   std::vector<Tensor> Materialize(DType dtype) const;
 
