@@ -284,6 +284,8 @@ void RegisterConvOps(OpRegistry& ops) {
           .Input("W", "T")
           .Input("B", "T", Arity::kOptional)
           .Output("Y", "T")
+          .Parameter(1, ParameterKind::kWeight)
+          .Parameter(2, ParameterKind::kBias)
           .Infer(InferConv)
           .Kernel("onednn", FastConv)
           .Kernel("native", NativeConv)

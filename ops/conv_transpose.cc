@@ -143,6 +143,8 @@ void RegisterConvTransposeOps(OpRegistry& ops) {
           .Input("W", "T")
           .Input("B", "T", Arity::kOptional)
           .Output("Y", "T")
+          .Parameter(1, ParameterKind::kWeight, [](const NodeContext&) { return 1; })
+          .Parameter(2, ParameterKind::kBias)
           .Types("T", kFloats)
           .Attr("auto_pad", "NOTSET")
           .Attr("dilations", Attr::Kind::kInts)

@@ -150,6 +150,17 @@ Sample Training(Dims dims, float ratio) {
 
 // A version whose ratio is an attribute: the newest one, in inference until a training pass says
 // otherwise.
+// Draws in every step of training, by a seed of its own.
+void ToTraining(TrainingContext& t) {
+  Builder& e = t.builder();
+  Expr ratio = t.options().dropout >= 0 ? e.Scalar(DType::kFloat32, t.options().dropout)
+               : t.has_input(1)         ? t.x(1)
+                                        : e.Scalar(DType::kFloat32, 0.5);
+  const auto seed = static_cast<int64_t>(t.options().seed >> 1);
+  t.Return(e.Ops("Dropout", {t.x(), ratio, e.Scalar(DType::kBool, 1)}, t.has_output(1) ? 2 : 1, {{"seed", seed}},
+                 kGraphrunDomain));
+}
+
 OpDef Old(int since, std::vector<int> versions, bool typed_mask) {
   OpDef def("Dropout", since);
   def.Versions(std::move(versions))
@@ -169,6 +180,7 @@ OpDef Old(int since, std::vector<int> versions, bool typed_mask) {
         std::vector<Expr> y = b.builder().Ops("Dropout", {b.x(), ratio}, 2);
         b.Return({y[0], typed_mask ? Cast(y[1], b.x().dtype()) : y[1]});
       })
+      .Inference([](BodyContext& b) { b.Return(b.x()); })
       .Try(Sample().In({2, 3}))
       .Try(Sample().In({2, 3}).Attr("ratio", 0.1f).Outputs(2));
   if (since < 7) def.Attr("is_test", 0);
@@ -184,6 +196,8 @@ void RegisterDropoutOps(OpRegistry& ops) {
           .Versions({12, 13, 22})
           .Attr("seed", Attr::Kind::kInt)
           .Random()
+          .Training(ToTraining)
+          .Inference([](BodyContext& b) { b.Return(b.x()); })
           .Kernel("native", DropoutKernel(false))
           // dx = dy * mask / (1 - ratio): the mask's output where there is one, else drawn anew
           .Gradient([](GradContext& g) {

@@ -121,6 +121,9 @@ OpDef GemmDef(int since) {
       .Attr("beta", 1.0f)
       .Attr("transA", 0)
       .Attr("transB", 0)
+      .Parameter(1, ParameterKind::kWeight,
+                 [](const NodeContext& c) { return c.Int("transB") != 0 ? 0 : 1; })
+      .Parameter(2, ParameterKind::kBias)
       .Infer(InferGemm);
 }
 

@@ -161,6 +161,8 @@ OpDef Group(int since) {
       .Input("scale", "T")
       .Input("bias", "T")
       .Output("Y", "T")
+      .Parameter(1, ParameterKind::kNormalization)
+      .Parameter(2, ParameterKind::kNormalization)
       .Types("T", kFloats)
       .Attr("epsilon", 1e-5f)
       .RequiredAttr("num_groups", Attr::Kind::kInt)
@@ -169,6 +171,7 @@ OpDef Group(int since) {
 
 OpDef Instance(int since) {
   OpDef def("InstanceNormalization", since);
+  def.Parameter(1, ParameterKind::kNormalization).Parameter(2, ParameterKind::kNormalization);
   def.Input("input", "T")
       .Input("scale", "T")
       .Input("B", "T")

@@ -143,6 +143,7 @@ void RegisterMatmulOps(OpRegistry& ops) {
               .Input("B", "T")
               .Output("Y", "T")
               .Types("T", kNumeric)
+              .Parameter(1, ParameterKind::kWeight, [](const NodeContext&) { return -1; })
               .Infer(InferMatMul)
               .Kernel("onednn", FastMatMul)
               .Kernel("native", NativeMatMul)

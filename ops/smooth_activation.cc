@@ -77,6 +77,7 @@ void RegisterSmoothActivationOps(OpRegistry& ops) {
               "Sigmoid", 1, {1, 6, 13}, [](auto x) { return StableSigmoid(x); },
               [](float x) { return vm::Sigmoid(x); })
               .Attr("consumed_inputs", Attr::Kind::kInts)
+              .Link(OutputLink::kSigmoid)
               // dx = dy y (1 - y); reads y, so x may be freed
               .Gradient([](GradContext& g) { g.dx(0, g.dy() * g.y() * (1.0 - g.y())); })
               .Try(Sample().In({2, 3}))

@@ -229,6 +229,9 @@ OpDef Along(const char* name) {
       .Types("T", kFloats)
       .Attr("axis", -1)
       .Infer(InferSoftmax)
+      .Link(absl::string_view(name) == "Softmax"      ? OutputLink::kSoftmax
+            : absl::string_view(name) == "LogSoftmax" ? OutputLink::kLogSoftmax
+                                                      : OutputLink::kNone)
       .InPlace(0, 0);
 }
 

@@ -34,8 +34,8 @@ class NoConsole : public Console {
   void Header(absl::string_view, absl::Span<const NamedText>) override {}
   void BeginEpoch(int64_t, int64_t, int64_t, int64_t) override {}
   void Show(const StepInfo&) override {}
-  void EndEpoch(absl::Span<const NamedValue>) override {}
-  void Validation(absl::Span<const NamedValue>, absl::string_view, bool) override {}
+  void EndEpoch(absl::Span<const NamedNumber>) override {}
+  void Validation(absl::Span<const NamedNumber>, absl::string_view, bool) override {}
   void Warning(absl::string_view, absl::string_view) override {}
   void Note(absl::string_view) override {}
   void Finish(absl::Span<const NamedText>) override {}
@@ -63,13 +63,13 @@ class TeeConsole : public Console {
     if (CountInto(first_.get())) first_->Show(info);
     if (CountInto(second_.get())) second_->Show(info);
   }
-  void EndEpoch(absl::Span<const NamedValue> values) override {
+  void EndEpoch(absl::Span<const NamedNumber> values) override {
     CountInto(first_.get());
     CountInto(second_.get());
     first_->EndEpoch(values);
     second_->EndEpoch(values);
   }
-  void Validation(absl::Span<const NamedValue> values, absl::string_view monitored,
+  void Validation(absl::Span<const NamedNumber> values, absl::string_view monitored,
                   bool best) override {
     first_->Validation(values, monitored, best);
     second_->Validation(values, monitored, best);

@@ -14,7 +14,7 @@
 
 namespace graphrun {
 
-using NamedValue = std::pair<std::string, double>;
+using NamedNumber = std::pair<std::string, double>;
 using NamedText = std::pair<std::string, std::string>;
 
 enum class ProgressMode {
@@ -62,9 +62,9 @@ class Console {
   }
   virtual void Show(const StepInfo& info) = 0;
   // The epoch's training values, in the order to be shown.
-  virtual void EndEpoch(absl::Span<const NamedValue> values) = 0;
+  virtual void EndEpoch(absl::Span<const NamedNumber> values) = 0;
   // `best`: better than all before, marked by a star. `monitored` is the value that decides.
-  virtual void Validation(absl::Span<const NamedValue> values, absl::string_view monitored,
+  virtual void Validation(absl::Span<const NamedNumber> values, absl::string_view monitored,
                           bool best) = 0;
   // A named warning: "dead-relu", "layer conv1: 71 % of its units never fire".
   virtual void Warning(absl::string_view name, absl::string_view text) = 0;

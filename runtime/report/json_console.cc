@@ -49,14 +49,14 @@ void JsonConsole::Show(const StepInfo& info) {
   Send(terminal_, std::move(w));
 }
 
-void JsonConsole::EndEpoch(absl::Span<const NamedValue> values) {
+void JsonConsole::EndEpoch(absl::Span<const NamedNumber> values) {
   JsonWriter w = Event("epoch");
   w.Field("epoch", epoch_).Field("seconds", EpochSeconds()).Field("samples", samples_done_);
   Object("values", values, &w);
   Send(terminal_, std::move(w));
 }
 
-void JsonConsole::Validation(absl::Span<const NamedValue> values, absl::string_view monitored,
+void JsonConsole::Validation(absl::Span<const NamedNumber> values, absl::string_view monitored,
                              bool best) {
   JsonWriter w = Event("validation");
   w.Field("epoch", epoch_);

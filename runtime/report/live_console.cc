@@ -118,7 +118,7 @@ void LiveConsole::Show(const StepInfo& info) {
   if (live_) Draw();
 }
 
-void LiveConsole::EndEpoch(absl::Span<const NamedValue> values) {
+void LiveConsole::EndEpoch(absl::Span<const NamedNumber> values) {
   live_ = false;
   PlainConsole::EndEpoch(values);
 }
@@ -138,9 +138,9 @@ void TuiConsole::Show(const StepInfo& info) {
   LiveConsole::Show(info);
 }
 
-void TuiConsole::Validation(absl::Span<const NamedValue> values, absl::string_view monitored,
+void TuiConsole::Validation(absl::Span<const NamedNumber> values, absl::string_view monitored,
                             bool best) {
-  for (const NamedValue& value : values) {
+  for (const NamedNumber& value : values) {
     if (value.first != monitored) continue;
     monitored_ = value.first;
     validations_.push_back(value.second);

@@ -16,7 +16,7 @@ class LiveConsole : public PlainConsole {
   ~LiveConsole() override { Clear(); }
   void BeginEpoch(int64_t epoch, int64_t epochs, int64_t steps, int64_t done) override;
   void Show(const StepInfo& info) override;
-  void EndEpoch(absl::Span<const NamedValue> values) override;
+  void EndEpoch(absl::Span<const NamedNumber> values) override;
   void Finish(absl::Span<const NamedText> rows) override;
 
  protected:
@@ -56,7 +56,7 @@ class TuiConsole : public LiveConsole {
   TuiConsole(const Terminal& terminal, std::function<double()> clock)
       : LiveConsole(terminal, std::move(clock)), start_(Now()) {}
   void Show(const StepInfo& info) override;
-  void Validation(absl::Span<const NamedValue> values, absl::string_view monitored,
+  void Validation(absl::Span<const NamedNumber> values, absl::string_view monitored,
                   bool best) override;
 
  protected:

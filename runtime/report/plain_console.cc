@@ -36,10 +36,10 @@ void PlainConsole::Show(const StepInfo& info) {
   Print(line + "\n");
 }
 
-void PlainConsole::EndEpoch(absl::Span<const NamedValue> values) {
+void PlainConsole::EndEpoch(absl::Span<const NamedNumber> values) {
   const double seconds = EpochSeconds();
   std::string line = Painted(terminal_, Paint::kBold, EpochLabel());
-  for (const NamedValue& value : values) {
+  for (const NamedNumber& value : values) {
     absl::StrAppend(
         &line, "  ", Painted(terminal_, Paint::kDim, value.first), " ",
         value.first == "lr" ? absl::StrFormat("%.3g", value.second) : HumanNumber(value.second));
@@ -52,12 +52,12 @@ void PlainConsole::EndEpoch(absl::Span<const NamedValue> values) {
   Print(line + "\n");
 }
 
-void PlainConsole::Validation(absl::Span<const NamedValue> values, absl::string_view monitored,
+void PlainConsole::Validation(absl::Span<const NamedNumber> values, absl::string_view monitored,
                               bool best) {
   const auto indent = static_cast<size_t>(TextColumns(EpochLabel()) - 3);
   std::string line =
       absl::StrCat(std::string(indent, ' '), Painted(terminal_, Paint::kBlue, "val"));
-  for (const NamedValue& value : values) {
+  for (const NamedNumber& value : values) {
     const std::string number = HumanNumber(value.second);
     absl::StrAppend(
         &line, "  ", Painted(terminal_, Paint::kDim, value.first), " ",

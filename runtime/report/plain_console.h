@@ -16,8 +16,8 @@ class PlainConsole : public Console {
   void Header(absl::string_view title, absl::Span<const NamedText> rows) override;
   void BeginEpoch(int64_t epoch, int64_t epochs, int64_t steps, int64_t done) override;
   void Show(const StepInfo& info) override;
-  void EndEpoch(absl::Span<const NamedValue> values) override;
-  void Validation(absl::Span<const NamedValue> values, absl::string_view monitored,
+  void EndEpoch(absl::Span<const NamedNumber> values) override;
+  void Validation(absl::Span<const NamedNumber> values, absl::string_view monitored,
                   bool best) override;
   void Warning(absl::string_view name, absl::string_view text) override;
   void Note(absl::string_view text) override;

@@ -49,8 +49,8 @@ int Train(Console* console, double* now) {
       ++shows;
       console->Show({0.5, 1e-3, std::numeric_limits<double>::quiet_NaN()});
     }
-    console->EndEpoch(std::vector<NamedValue>{{"loss", 0.25}});
-    console->Validation(std::vector<NamedValue>{{"accuracy", 0.75}}, "accuracy", epoch == 1);
+    console->EndEpoch(std::vector<NamedNumber>{{"loss", 0.25}});
+    console->Validation(std::vector<NamedNumber>{{"accuracy", 0.75}}, "accuracy", epoch == 1);
   }
   console->Warning("dead-relu", "conv1");
   console->Finish(std::vector<NamedText>{{"model", "runs/a/best.onnx"}});

@@ -1,0 +1,50 @@
+// RunFolder: the files that a training run leaves.
+//
+//   recipe.txtpb env.json metrics.csv metrics.jsonl events.out.tfevents.* summary.json report.html plots/
+//   best.onnx last.onnx train.onnx checkpoints/step-000000500.onnx
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "runtime/base/file.h"
+#include "runtime/report/run_summary.h"
+#include "runtime/train/checkpoint.h"
+#include "runtime/train/run_setup.h"
+
+namespace graphrun {
+
+class RunFolder {
+ public:
+  // Takes the folder of recipe.output.dir (runs/MODEL where empty), locked for this process. A folder that holds a run
+  // is refused unless `force` (its files are replaced) or `resume`. Errors: kUsage, kIo, kLocked, kCheckpoint.
+  static absl::StatusOr<std::unique_ptr<RunFolder>> Open(const recipe::Recipe& recipe, bool force, bool resume);
+
+  const std::string& path() const { return path_; }
+  std::string name() const;
+  std::string checkpoints() const { return path_ + "/checkpoints"; }
+  std::string best_model() const { return path_ + "/best.onnx"; }
+  std::string last_model() const { return path_ + "/last.onnx"; }
+
+  // recipe.txtpb (resolved) and env.json.
+  absl::Status WriteEnvironment(const RunSetup& setup, const std::string& command_line) const;
+  // checkpoints/step-N.onnx; then older ones go, two stay.
+  absl::Status SaveCheckpoint(const RunSetup& setup, const RunPosition& position) const;
+  // train.onnx: the newest checkpoint under a fixed name.
+  absl::Status WriteTrainingModel(const RunSetup& setup, const RunPosition& position) const;
+  absl::Status CopyBestToLast() const;
+  // summary.json, report.html and the plots.
+  absl::Status WriteSummary(const RunSummary& summary, bool plots) const;
+
+ private:
+  RunFolder() = default;
+  std::string path_;
+  std::unique_ptr<ScopedFileLock> lock_;
+};
+
+// What a run's header and report say of it: model, parameters, data, loss, optimizer, schedule, plan.
+std::vector<std::pair<std::string, std::string>> RunFacts(const RunSetup& setup);
+
+}  // namespace graphrun
