@@ -136,7 +136,8 @@ void Graph::SetNext(Value* state, Value* next) {
 
 void Graph::ClearState(Value* state) {
   state->is_state_ = false;
-  states_.erase(std::remove_if(states_.begin(), states_.end(), [&](const StateUpdate& s) { return s.state == state; }),
+  states_.erase(std::remove_if(states_.begin(), states_.end(),
+                               [&](const StateUpdate& s) { return s.state == state; }),
                 states_.end());
 }
 

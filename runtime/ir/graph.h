@@ -182,7 +182,7 @@ class Graph {
   void AddOutput(Value* value);
   void SetOutput(int i, Value* value);
   void RemoveOutput(int i);
-  void RemoveInput(Value* value);                  // REQUIRES: unused
+  void RemoveInput(Value* value);  // REQUIRES: unused
   // An initializer that is listed as an input as well is not any more.
   void HideInput(Value* initializer);
   Value* FindValue(absl::string_view name) const;  // null where there is none
@@ -221,7 +221,9 @@ class Graph {
   const std::list<std::unique_ptr<Node>>& nodes() const { return nodes_; }
   size_t num_nodes() const { return nodes_.size(); }
   // Where a node stands in nodes().
-  std::list<std::unique_ptr<Node>>::const_iterator Position(const Node* node) const { return node->self_; }
+  std::list<std::unique_ptr<Node>>::const_iterator Position(const Node* node) const {
+    return node->self_;
+  }
   void SetInput(Node* node, int index, Value* value);
   void AppendInput(Node* node, Value* value);
   void RemoveTrailingOmittedInputs(Node* node);

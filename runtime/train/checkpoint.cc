@@ -59,17 +59,21 @@ bool Parse(const std::string& text, bool* v) {
 
 std::map<std::string, std::string> RunPosition::ToMetadata() const {
   std::map<std::string, std::string> metadata;
-  ForEachField(*this, [&](const char* name, const auto& field) { metadata[absl::StrCat(kPrefix, name)] = Text(field); });
+  ForEachField(*this, [&](const char* name, const auto& field) {
+    metadata[absl::StrCat(kPrefix, name)] = Text(field);
+  });
   return metadata;
 }
 
-absl::StatusOr<RunPosition> RunPosition::FromMetadata(const std::map<std::string, std::string>& metadata) {
+absl::StatusOr<RunPosition> RunPosition::FromMetadata(
+    const std::map<std::string, std::string>& metadata) {
   RunPosition position;
   absl::Status status;
   ForEachField(position, [&](const char* name, auto& field) {
     const auto it = metadata.find(absl::StrCat(kPrefix, name));
     if (status.ok() && (it == metadata.end() || !Parse(it->second, &field))) {
-      status = CheckpointError("metadata ", kPrefix, name, " is ", it == metadata.end() ? "missing" : it->second,
+      status = CheckpointError("metadata ", kPrefix, name, " is ",
+                               it == metadata.end() ? "missing" : it->second,
                                ". This is no checkpoint of a run");
     }
   });
@@ -77,8 +81,9 @@ absl::StatusOr<RunPosition> RunPosition::FromMetadata(const std::map<std::string
   return position;
 }
 
-absl::Status SaveCheckpoint(const std::string& path, const TrainingGraph& graph, const OpRegistry& registry,
-                            const StateStore& states, const RunPosition& position) {
+absl::Status SaveCheckpoint(const std::string& path, const TrainingGraph& graph,
+                            const OpRegistry& registry, const StateStore& states,
+                            const RunPosition& position) {
   absl::flat_hash_map<const Value*, Value*> copies;
   std::unique_ptr<Graph> copy = graph.step->Clone(&copies);
   for (const StateUpdate& s : copy->states()) {
@@ -90,14 +95,16 @@ absl::Status SaveCheckpoint(const std::string& path, const TrainingGraph& graph,
   ExportOptions options;
   options.registry = &registry;
   Value* prediction = copy->FindValue(graph.prediction);
-  if (prediction == nullptr) return InternalError("the training graph has lost its prediction \"", graph.prediction, "\"");
+  if (prediction == nullptr)
+    return InternalError("the training graph has lost its prediction \"", graph.prediction, "\"");
   return Annotate(ExportTraining(*copy, {prediction}, path, options), path);
 }
 
 absl::StatusOr<RunPosition> LoadCheckpoint(const std::string& path, StateStore* states) {
   auto model = ReadOnnx(path);
   if (!model.ok()) {
-    return CheckpointError(path, ": ", model.status().message(), ". Resume from an older checkpoint of the folder");
+    return CheckpointError(path, ": ", model.status().message(),
+                           ". Resume from an older checkpoint of the folder");
   }
   std::map<std::string, const Tensor*> held;
   for (const auto& [name, tensor] : model->graph.initializers) held[name] = &tensor;
@@ -107,18 +114,21 @@ absl::StatusOr<RunPosition> LoadCheckpoint(const std::string& path, StateStore* 
   for (const std::string& name : states->Names()) {
     const auto it = held.find(name);
     if (it == held.end()) {
-      return CheckpointError(path, ": holds no state \"", name, "\". Was it written with another model or recipe?");
+      return CheckpointError(path, ": holds no state \"", name,
+                             "\". Was it written with another model or recipe?");
     }
     const StateStore::Entry& entry = *states->Find(name);
     if (it->second->dtype() != entry.dtype || it->second->dims() != entry.dims) {
-      return CheckpointError(path, ": state \"", name, "\" is ", it->second->type().ToString(), " but the run needs ",
-                             DTypeName(entry.dtype), DimsToString(entry.dims),
+      return CheckpointError(path, ": state \"", name, "\" is ", it->second->type().ToString(),
+                             " but the run needs ", DTypeName(entry.dtype),
+                             DimsToString(entry.dims),
                              ". Was it written with another model or recipe?");
     }
   }
   auto position = RunPosition::FromMetadata(model->metadata);
   if (!position.ok()) return Annotate(position.status(), path);
-  for (const std::string& name : states->Names()) GR_RETURN_IF_ERROR(states->Write(name, *held[name]));
+  for (const std::string& name : states->Names())
+    GR_RETURN_IF_ERROR(states->Write(name, *held[name]));
   return position;
 }
 

@@ -1,4 +1,5 @@
-// Checkpoint: everything that a run needs to go on to the same bits, as an ONNX model with TrainingInfoProto.
+// Checkpoint: everything that a run needs to go on to the same bits, as an ONNX model with
+// TrainingInfoProto.
 #pragma once
 
 #include <map>
@@ -11,33 +12,36 @@ namespace graphrun {
 
 // Where a run stands, beside the states of its graph. Kept in the model's metadata.
 struct RunPosition {
-  int64_t epoch = 0;          // of the next batch, from 0
-  int64_t batch = 0;          // the next batch within the epoch
-  int64_t batches = 0;        // trained on so far
-  int64_t updates = 0;        // made so far
-  double best = 0;            // of the monitored value; meaningful where best_epoch >= 0
+  int64_t epoch = 0;    // of the next batch, from 0
+  int64_t batch = 0;    // the next batch within the epoch
+  int64_t batches = 0;  // trained on so far
+  int64_t updates = 0;  // made so far
+  double best = 0;      // of the monitored value; meaningful where best_epoch >= 0
   int64_t best_epoch = -1;
   int64_t best_step = 0;
-  int64_t since_best = 0;     // validations
-  int64_t since_lower_lr = 0; // validations, for reduce on plateau
+  int64_t since_best = 0;      // validations
+  int64_t since_lower_lr = 0;  // validations, for reduce on plateau
   double plateau_best = 0;
   bool plateau_started = false;
-  double epoch_loss = 0;      // sum over the epoch's samples so far
+  double epoch_loss = 0;  // sum over the epoch's samples so far
   int64_t epoch_samples = 0;
-  double seconds = 0;         // trained so far
+  double seconds = 0;  // trained so far
   bool finished = false;
 
   std::map<std::string, std::string> ToMetadata() const;
   // Errors: kCheckpoint for a field that is missing or no number.
-  static absl::StatusOr<RunPosition> FromMetadata(const std::map<std::string, std::string>& metadata);
+  static absl::StatusOr<RunPosition> FromMetadata(
+      const std::map<std::string, std::string>& metadata);
 };
 
-// Writes the training graph with the states' present values. Atomic: the file appears whole or not at all.
-absl::Status SaveCheckpoint(const std::string& path, const TrainingGraph& graph, const OpRegistry& registry,
-                            const StateStore& states, const RunPosition& position);
+// Writes the training graph with the states' present values. Atomic: the file appears whole or not
+// at all.
+absl::Status SaveCheckpoint(const std::string& path, const TrainingGraph& graph,
+                            const OpRegistry& registry, const StateStore& states,
+                            const RunPosition& position);
 
-// Sets every state of the store to what the checkpoint holds. Errors: kCheckpoint where one is missing or of other
-// sizes (another model or recipe).
+// Sets every state of the store to what the checkpoint holds. Errors: kCheckpoint where one is
+// missing or of other sizes (another model or recipe).
 absl::StatusOr<RunPosition> LoadCheckpoint(const std::string& path, StateStore* states);
 
 // The newest checkpoint of a run's folder that reads without error; "" where there is none.

@@ -36,17 +36,20 @@ absl::StatusOr<Tensor> ClassWeights(const std::string& spec, const TrainData& da
   if (spec.empty()) return Tensor();
   std::vector<float> weights;
   if (spec == "auto") {
-    if (!data.class_target) return UsageError("loss.class_weights auto needs class labels as the target");
+    if (!data.class_target)
+      return UsageError("loss.class_weights auto needs class labels as the target");
     const double total = static_cast<double>(data.train->size());
     for (const int64_t count : data.histogram) {
-      const double share = static_cast<double>(std::max<int64_t>(count, 1)) * static_cast<double>(data.classes);
+      const double share =
+          static_cast<double>(std::max<int64_t>(count, 1)) * static_cast<double>(data.classes);
       weights.push_back(static_cast<float>(total / share));
     }
   } else {
     for (absl::string_view part : absl::StrSplit(spec, ',')) {
       float w;
       if (!absl::SimpleAtof(part, &w) || !(w >= 0)) {
-        return UsageError("loss.class_weights: \"", part, "\" is no weight. Give \"auto\" or numbers with commas");
+        return UsageError("loss.class_weights: \"", part,
+                          "\" is no weight. Give \"auto\" or numbers with commas");
       }
       weights.push_back(w);
     }
@@ -68,8 +71,10 @@ absl::Status MakeParts(RunSetup* s) {
     return UsageError("optimizer.lr is ", r.optimizer().lr(), " but must be above 0");
   }
   if (s->loss->target() == LossTarget::kClass && !s->data.class_target) {
-    return DataError("the loss ", s->loss->name(), " needs class labels (whole numbers), but the target of ",
-                     s->data.train->name(), " holds other numbers. Use mse, mae, huber or bce, or another --target");
+    return DataError("the loss ", s->loss->name(),
+                     " needs class labels (whole numbers), but the target of ",
+                     s->data.train->name(),
+                     " holds other numbers. Use mse, mae, huber or bce, or another --target");
   }
   if (s->data.class_target && !inferred->outputs().empty()) {
     const Shape& out = inferred->outputs()[0]->shape();
@@ -77,7 +82,8 @@ absl::Status MakeParts(RunSetup* s) {
       const int64_t classes = std::max<int64_t>(out[1].value(), out[1].value() == 1 ? 2 : 0);
       for (const auto& dataset : {s->data.train, s->data.validation}) {
         if (dataset == nullptr) continue;
-        GR_ASSIGN_OR_RETURN(const std::vector<int64_t> labels, ReadLabels(*dataset, s->data.target));
+        GR_ASSIGN_OR_RETURN(const std::vector<int64_t> labels,
+                            ReadLabels(*dataset, s->data.target));
         GR_RETURN_IF_ERROR(CheckLabels(*dataset, labels, classes));
       }
     }
@@ -100,7 +106,8 @@ absl::Status MakeParts(RunSetup* s) {
   o.train.assign(r.model().train().begin(), r.model().train().end());
   o.freeze_statistics = r.model().freeze_bn();
   o.dropout = r.model().has_dropout() ? r.model().dropout() : -1;
-  if (r.loss().from_logits() != recipe::Loss::AUTO) o.from_logits = r.loss().from_logits() == recipe::Loss::YES;
+  if (r.loss().from_logits() != recipe::Loss::AUTO)
+    o.from_logits = r.loss().from_logits() == recipe::Loss::YES;
   GR_ASSIGN_OR_RETURN(o.class_weights, ClassWeights(r.loss().class_weights(), s->data));
   o.class_targets = s->data.class_target;
   return absl::OkStatus();
@@ -108,8 +115,10 @@ absl::Status MakeParts(RunSetup* s) {
 
 absl::Status CountSteps(RunSetup* s) {
   const int64_t accumulate = s->recipe.optimizer().accumulate();
-  if (accumulate < 1) return UsageError("optimizer.accumulate is ", accumulate, " but must be 1 or more");
-  if (s->recipe.loop().epochs() < 1) return UsageError("loop.epochs is ", s->recipe.loop().epochs(), " but must be 1 or more");
+  if (accumulate < 1)
+    return UsageError("optimizer.accumulate is ", accumulate, " but must be 1 or more");
+  if (s->recipe.loop().epochs() < 1)
+    return UsageError("loop.epochs is ", s->recipe.loop().epochs(), " but must be 1 or more");
   s->batches_per_epoch = s->train_loader->batches_per_epoch();
   s->updates_per_epoch = (s->batches_per_epoch + accumulate - 1) / accumulate;
   s->options.accumulate = accumulate > 1;
@@ -138,9 +147,11 @@ absl::Status MakeSessions(RunSetup* s) {
   options.threads = s->recipe.loop().threads();
   GR_ASSIGN_OR_RETURN(s->step, Session::Create(s->graphs.step, s->registry, options));
   if (s->graphs.accumulate != nullptr) {
-    GR_ASSIGN_OR_RETURN(s->accumulate, Session::Create(s->graphs.accumulate, s->registry, options, s->states()));
+    GR_ASSIGN_OR_RETURN(s->accumulate,
+                        Session::Create(s->graphs.accumulate, s->registry, options, s->states()));
   }
-  GR_ASSIGN_OR_RETURN(s->evaluate, Session::Create(s->graphs.evaluate, s->registry, options, s->states()));
+  GR_ASSIGN_OR_RETURN(s->evaluate,
+                      Session::Create(s->graphs.evaluate, s->registry, options, s->states()));
   std::vector<Type> types;
   const int64_t batch = s->recipe.data().batch() == 0
                             ? s->data.train->size()
@@ -163,9 +174,12 @@ absl::Status MakeSessions(RunSetup* s) {
 
 std::string ResolveLoss(const Graph& model, const OpRegistry& registry, bool class_target) {
   const Value* y = model.outputs().empty() ? nullptr : model.outputs()[0];
-  const OpDef* last = y == nullptr || y->producer() == nullptr ? nullptr : registry.Find(*y->producer());
+  const OpDef* last =
+      y == nullptr || y->producer() == nullptr ? nullptr : registry.Find(*y->producer());
   const OutputLink link = last == nullptr ? OutputLink::kNone : last->link();
-  const bool single = y != nullptr && y->shape().has_rank() && (y->shape().rank() < 2 || (y->shape()[1].is_number() && y->shape()[1].value() == 1));
+  const bool single =
+      y != nullptr && y->shape().has_rank() &&
+      (y->shape().rank() < 2 || (y->shape()[1].is_number() && y->shape()[1].value() == 1));
   if (class_target) {
     if (link == OutputLink::kSigmoid || single) return "bce";
     return "ce";
@@ -173,15 +187,18 @@ std::string ResolveLoss(const Graph& model, const OpRegistry& registry, bool cla
   return link == OutputLink::kSigmoid ? "bce" : "mse";
 }
 
-absl::StatusOr<std::unique_ptr<RunSetup>> SetUpRun(const recipe::Recipe& recipe, const OpRegistry& registry) {
+absl::StatusOr<std::unique_ptr<RunSetup>> SetUpRun(const recipe::Recipe& recipe,
+                                                   const OpRegistry& registry) {
   auto s = std::make_unique<RunSetup>();
   s->recipe = recipe;
   s->registry = &registry;
-  if (recipe.model().path().empty()) return UsageError("no model is given. Use graphrun train MODEL.onnx");
+  if (recipe.model().path().empty())
+    return UsageError("no model is given. Use graphrun train MODEL.onnx");
   GR_ASSIGN_OR_RETURN(std::unique_ptr<Graph> model, ImportOnnx(recipe.model().path()));
   s->model = std::move(model);
   if (recipe.model().init() != recipe::Model::KEEP) {
-    GR_RETURN_IF_ERROR(InitializeParameters(*s->model, registry, recipe.model().init(), recipe.loop().seed()));
+    GR_RETURN_IF_ERROR(
+        InitializeParameters(*s->model, registry, recipe.model().init(), recipe.loop().seed()));
   }
   auto data = OpenTrainData(recipe, FedInputs(*s->model));
   if (!data.ok()) return data.status();
@@ -196,7 +213,8 @@ absl::StatusOr<std::unique_ptr<RunSetup>> SetUpRun(const recipe::Recipe& recipe,
   }
   GR_ASSIGN_OR_RETURN(s->train_loader, MakeLoader(s->data, s->data.train, recipe, true));
   if (s->data.validation != nullptr) {
-    GR_ASSIGN_OR_RETURN(s->validation_loader, MakeLoader(s->data, s->data.validation, recipe, false));
+    GR_ASSIGN_OR_RETURN(s->validation_loader,
+                        MakeLoader(s->data, s->data.validation, recipe, false));
   }
   GR_RETURN_IF_ERROR(Annotate(MakeParts(s.get()), recipe.model().path()));
   GR_RETURN_IF_ERROR(CountSteps(s.get()));
@@ -228,8 +246,8 @@ absl::Status ExportTrained(const RunSetup& setup, const std::string& path) {
   return Annotate(ExportOnnx(*model, path, options), path);
 }
 
-absl::StatusOr<std::vector<std::pair<std::string, double>>> Evaluate(const RunSetup& setup, DataLoader& loader,
-                                                                     std::vector<std::unique_ptr<Metric>>& metrics) {
+absl::StatusOr<std::vector<std::pair<std::string, double>>> Evaluate(
+    const RunSetup& setup, DataLoader& loader, std::vector<std::unique_ptr<Metric>>& metrics) {
   for (const auto& m : metrics) m->Reset();
   GR_RETURN_IF_ERROR(loader.Seek(0, 0));
   double loss = 0;
@@ -246,7 +264,8 @@ absl::StatusOr<std::vector<std::pair<std::string, double>>> Evaluate(const RunSe
     }
     last = batch->last;
   }
-  std::vector<std::pair<std::string, double>> values = {{"loss", loss / static_cast<double>(std::max<int64_t>(rows, 1))}};
+  std::vector<std::pair<std::string, double>> values = {
+      {"loss", loss / static_cast<double>(std::max<int64_t>(rows, 1))}};
   for (const auto& m : metrics) values.emplace_back(m->name(), m->Value());
   return values;
 }

@@ -32,18 +32,20 @@ struct RunSetup {
   std::shared_ptr<StateStore> states() const { return step->shared_states(); }
 };
 
-// Opens data and model, checks that they fit, builds the graphs and compiles the plans (so that everything that can
-// fail does so before the first step).
-absl::StatusOr<std::unique_ptr<RunSetup>> SetUpRun(const recipe::Recipe& recipe, const OpRegistry& registry);
+// Opens data and model, checks that they fit, builds the graphs and compiles the plans (so that
+// everything that can fail does so before the first step).
+absl::StatusOr<std::unique_ptr<RunSetup>> SetUpRun(const recipe::Recipe& recipe,
+                                                   const OpRegistry& registry);
 
 // The loss that "auto" stands for: by the data's target and the model's last operator.
 std::string ResolveLoss(const Graph& model, const OpRegistry& registry, bool class_target);
 
-// The model for inference with the states' present values (averaged ones where the run keeps an average).
+// The model for inference with the states' present values (averaged ones where the run keeps an
+// average).
 absl::Status ExportTrained(const RunSetup& setup, const std::string& path);
 
 // One pass over a loader: the mean loss and the metrics, by name.
-absl::StatusOr<std::vector<std::pair<std::string, double>>> Evaluate(const RunSetup& setup, DataLoader& loader,
-                                                                     std::vector<std::unique_ptr<Metric>>& metrics);
+absl::StatusOr<std::vector<std::pair<std::string, double>>> Evaluate(
+    const RunSetup& setup, DataLoader& loader, std::vector<std::unique_ptr<Metric>>& metrics);
 
 }  // namespace graphrun

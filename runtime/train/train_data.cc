@@ -21,8 +21,10 @@ std::vector<std::string> FieldNames(const Dataset& dataset) {
   return names;
 }
 
-absl::StatusOr<std::shared_ptr<const Dataset>> Open(const recipe::Data& data, const std::string& path,
-                                                    const std::vector<std::string>& classes, const std::string& part) {
+absl::StatusOr<std::shared_ptr<const Dataset>> Open(const recipe::Data& data,
+                                                    const std::string& path,
+                                                    const std::vector<std::string>& classes,
+                                                    const std::string& part) {
   DataOptions options;
   options.format = data.format() == "auto" ? "" : data.format();
   options.target = data.target();
@@ -30,7 +32,8 @@ absl::StatusOr<std::shared_ptr<const Dataset>> Open(const recipe::Data& data, co
   options.classes = classes;
   options.part = part;
   for (const std::string& binding : data.input()) {
-    const std::pair<std::string, std::string> parts = absl::StrSplit(binding, absl::MaxSplits('=', 1));
+    const std::pair<std::string, std::string> parts =
+        absl::StrSplit(binding, absl::MaxSplits('=', 1));
     if (parts.first.empty() || parts.second.empty()) {
       return UsageError("data.input is \"", binding, "\" but must be NAME=COLUMN");
     }
@@ -64,9 +67,9 @@ absl::StatusOr<Dims> SampleDims(const Value& input, const Field& field) {
     dims[static_cast<size_t>(unknown)] = have / known;
   }
   if (std::count(dims.begin(), dims.end(), -1) > 0 || Product(dims) != have) {
-    return DataError("field \"", field.name, "\" has samples ", DimsToString(field.dims), " (", have,
-                     " numbers), but input \"", input.name(), "\" of the model takes ", shape.ToString(),
-                     ", the first axis being the batch");
+    return DataError("field \"", field.name, "\" has samples ", DimsToString(field.dims), " (",
+                     have, " numbers), but input \"", input.name(), "\" of the model takes ",
+                     shape.ToString(), ", the first axis being the batch");
   }
   return dims;
 }
@@ -89,11 +92,12 @@ absl::Status Bind(const std::vector<Value*>& inputs, TrainData* data) {
     if (field < 0 && inputs.size() == 1 && features.size() == 1) field = features[0];
     if (field < 0) {
       const std::vector<std::string> names = FieldNames(dataset);
-      return DataError(dataset.name(), ": no field feeds input \"", inputs[i]->name(), "\" of the model; the data has ",
-                       absl::StrJoin(names, ", "), DidYouMean(inputs[i]->name(), names),
-                       ". Say which by --input NAME=COLUMN");
+      return DataError(dataset.name(), ": no field feeds input \"", inputs[i]->name(),
+                       "\" of the model; the data has ", absl::StrJoin(names, ", "),
+                       DidYouMean(inputs[i]->name(), names), ". Say which by --input NAME=COLUMN");
     }
-    GR_ASSIGN_OR_RETURN(Dims sample, SampleDims(*inputs[i], dataset.fields()[static_cast<size_t>(field)]));
+    GR_ASSIGN_OR_RETURN(Dims sample,
+                        SampleDims(*inputs[i], dataset.fields()[static_cast<size_t>(field)]));
     data->inputs.push_back({inputs[i]->name(), field, std::move(sample), inputs[i]->dtype()});
   }
   if (data->target >= 0) {
@@ -120,21 +124,25 @@ absl::Status SplitValidation(const recipe::Recipe& recipe, TrainData* data) {
     GR_ASSIGN_OR_RETURN(const std::vector<int64_t> labels, ReadLabels(*data->train, data->target));
     GR_ASSIGN_OR_RETURN(split, StratifiedSplit(labels, share, Mix(recipe.loop().seed(), 11)));
   } else {
-    GR_ASSIGN_OR_RETURN(split, SplitRows(data->train->size(), share, Mix(recipe.loop().seed(), 11)));
+    GR_ASSIGN_OR_RETURN(split,
+                        SplitRows(data->train->size(), share, Mix(recipe.loop().seed(), 11)));
   }
-  GR_ASSIGN_OR_RETURN(data->validation, SubsetDataset::Create(data->train, std::move(split.validation)));
+  GR_ASSIGN_OR_RETURN(data->validation,
+                      SubsetDataset::Create(data->train, std::move(split.validation)));
   GR_ASSIGN_OR_RETURN(data->train, SubsetDataset::Create(data->train, std::move(split.train)));
   return absl::OkStatus();
 }
 
 absl::Status Reduce(const recipe::Recipe& recipe, TrainData* data) {
   if (recipe.data().fraction() < 1) {
-    GR_ASSIGN_OR_RETURN(std::vector<int64_t> rows,
-                        TakeFraction(data->train->size(), recipe.data().fraction(), Mix(recipe.loop().seed(), 12)));
+    GR_ASSIGN_OR_RETURN(
+        std::vector<int64_t> rows,
+        TakeFraction(data->train->size(), recipe.data().fraction(), Mix(recipe.loop().seed(), 12)));
     GR_ASSIGN_OR_RETURN(data->train, SubsetDataset::Create(data->train, std::move(rows)));
   }
   if (recipe.loop().overfit() > 0) {
-    std::vector<int64_t> rows(static_cast<size_t>(std::min(recipe.loop().overfit(), data->train->size())));
+    std::vector<int64_t> rows(
+        static_cast<size_t>(std::min(recipe.loop().overfit(), data->train->size())));
     std::iota(rows.begin(), rows.end(), int64_t{0});
     GR_ASSIGN_OR_RETURN(data->train, SubsetDataset::Create(data->train, std::move(rows)));
   }
@@ -146,7 +154,8 @@ absl::Status Normalize(const recipe::Recipe& recipe, TrainData* data) {
   for (const InputBinding& binding : data->inputs) {
     Normalizer normalizer;
     if (kind != Normalization::kNone && binding.dtype == DType::kFloat32) {
-      GR_ASSIGN_OR_RETURN(normalizer, FitNormalizer(*data->train, binding.field, kind, binding.sample));
+      GR_ASSIGN_OR_RETURN(normalizer,
+                          FitNormalizer(*data->train, binding.field, kind, binding.sample));
     }
     data->normalizers.push_back(std::move(normalizer));
   }
@@ -156,7 +165,8 @@ absl::Status Normalize(const recipe::Recipe& recipe, TrainData* data) {
 }  // namespace
 
 absl::StatusOr<TrainData> OpenEvaluationData(const recipe::Data& data, const std::string& path,
-                                             const std::vector<Value*>& inputs, bool target_required) {
+                                             const std::vector<Value*>& inputs,
+                                             bool target_required) {
   TrainData result;
   GR_ASSIGN_OR_RETURN(result.train, Open(data, path, {}, "test"));
   GR_RETURN_IF_ERROR(Bind(inputs, &result));
@@ -168,19 +178,22 @@ absl::StatusOr<TrainData> OpenEvaluationData(const recipe::Data& data, const std
   return result;
 }
 
-absl::StatusOr<TrainData> OpenTrainData(const recipe::Recipe& recipe, const std::vector<Value*>& inputs) {
+absl::StatusOr<TrainData> OpenTrainData(const recipe::Recipe& recipe,
+                                        const std::vector<Value*>& inputs) {
   TrainData data;
   if (recipe.data().path().empty()) return UsageError("no training data is given. Use --data PATH");
   GR_ASSIGN_OR_RETURN(data.train, Open(recipe.data(), recipe.data().path(), {}, "train"));
   GR_RETURN_IF_ERROR(Bind(inputs, &data));
   if (data.target < 0) {
-    return DataError(recipe.data().path(), ": has no target to learn. Say which column it is by --target");
+    return DataError(recipe.data().path(),
+                     ": has no target to learn. Say which column it is by --target");
   }
   if (!recipe.data().val().empty()) {
-    GR_ASSIGN_OR_RETURN(data.validation, Open(recipe.data(), recipe.data().val(), data.class_names, "test"));
+    GR_ASSIGN_OR_RETURN(data.validation,
+                        Open(recipe.data(), recipe.data().val(), data.class_names, "test"));
     if (data.validation->fields().size() != data.train->fields().size()) {
-      return DataError(recipe.data().val(), ": has ", data.validation->fields().size(), " fields, but ",
-                       recipe.data().path(), " has ", data.train->fields().size());
+      return DataError(recipe.data().val(), ": has ", data.validation->fields().size(),
+                       " fields, but ", recipe.data().path(), " has ", data.train->fields().size());
     }
   }
   GR_RETURN_IF_ERROR(SplitValidation(recipe, &data));
@@ -190,21 +203,26 @@ absl::StatusOr<TrainData> OpenTrainData(const recipe::Recipe& recipe, const std:
   return data;
 }
 
-absl::StatusOr<std::unique_ptr<DataLoader>> MakeLoader(const TrainData& data, std::shared_ptr<const Dataset> dataset,
-                                                       const recipe::Recipe& recipe, bool training) {
+absl::StatusOr<std::unique_ptr<DataLoader>> MakeLoader(const TrainData& data,
+                                                       std::shared_ptr<const Dataset> dataset,
+                                                       const recipe::Recipe& recipe,
+                                                       bool training) {
   const uint64_t seed = recipe.loop().seed();
   std::shared_ptr<const Sampler> sampler = SequentialSampler(dataset->size());
   if (training && recipe.data().sampler() == recipe::Data::BALANCED) {
-    if (!data.class_target) return UsageError("data.sampler balanced needs class labels as the target");
+    if (!data.class_target)
+      return UsageError("data.sampler balanced needs class labels as the target");
     GR_ASSIGN_OR_RETURN(const std::vector<int64_t> labels, ReadLabels(*dataset, data.target));
     sampler = BalancedSampler(labels, Mix(seed, 13));
   } else if (training && recipe.data().shuffle()) {
     sampler = ShuffledSampler(dataset->size(), Mix(seed, 14));
   }
   LoaderOptions options;
-  options.batch_size = training ? recipe.data().batch() : std::max<int64_t>(recipe.data().batch(), 256);
+  options.batch_size =
+      training ? recipe.data().batch() : std::max<int64_t>(recipe.data().batch(), 256);
   if (training && recipe.data().batch() < 0) {
-    return UsageError("data.batch is ", recipe.data().batch(), " but must be 1 or more, or 0 (full) for all rows");
+    return UsageError("data.batch is ", recipe.data().batch(),
+                      " but must be 1 or more, or 0 (full) for all rows");
   }
   options.workers = recipe.data().has_workers() ? recipe.data().workers() : LoaderOptions::kAuto;
   options.seed = Mix(seed, 15);
@@ -212,7 +230,8 @@ absl::StatusOr<std::unique_ptr<DataLoader>> MakeLoader(const TrainData& data, st
     GR_ASSIGN_OR_RETURN(options.transforms, ParseTransforms(recipe.data().augment()));
   }
   options.formats.resize(dataset->fields().size());
-  for (size_t f = 0; f < options.formats.size(); ++f) options.formats[f].skip = static_cast<int>(f) != data.target;
+  for (size_t f = 0; f < options.formats.size(); ++f)
+    options.formats[f].skip = static_cast<int>(f) != data.target;
   for (const InputBinding& binding : data.inputs) {
     FieldFormat& format = options.formats[static_cast<size_t>(binding.field)];
     format.skip = false;

@@ -19,9 +19,9 @@ namespace graphrun {
 
 // Which field of the data feeds which input of the model.
 struct InputBinding {
-  std::string input;   // of the model
-  int field = 0;       // of the data set
-  Dims sample;         // sizes of one sample as the model takes it
+  std::string input;  // of the model
+  int field = 0;      // of the data set
+  Dims sample;        // sizes of one sample as the model takes it
   DType dtype = DType::kUndefined;
 };
 
@@ -32,22 +32,28 @@ struct TrainData {
   bool class_target = false;                         // int64 labels
   int64_t classes = 0;                               // with labels: how many the data has
   std::vector<std::string> class_names;
-  std::vector<int64_t> histogram;                    // of labels in the training set
-  std::vector<Normalizer> normalizers;               // one for each input; fitted on the training set
+  std::vector<int64_t> histogram;       // of labels in the training set
+  std::vector<Normalizer> normalizers;  // one for each input; fitted on the training set
 };
 
-// Opens the data of a recipe for a model whose inputs are `inputs` (initializers left out). Errors: kData, kUsage.
-absl::StatusOr<TrainData> OpenTrainData(const recipe::Recipe& recipe, const std::vector<Value*>& inputs);
+// Opens the data of a recipe for a model whose inputs are `inputs` (initializers left out). Errors:
+// kData, kUsage.
+absl::StatusOr<TrainData> OpenTrainData(const recipe::Recipe& recipe,
+                                        const std::vector<Value*>& inputs);
 
-// Data for evaluation or prediction with a model: a data set and its bindings, without split or normalisation.
+// Data for evaluation or prediction with a model: a data set and its bindings, without split or
+// normalisation.
 absl::StatusOr<TrainData> OpenEvaluationData(const recipe::Data& data, const std::string& path,
-                                             const std::vector<Value*>& inputs, bool target_required);
+                                             const std::vector<Value*>& inputs,
+                                             bool target_required);
 
 // A loader over `dataset` with these bindings; augmentation only where `training`.
-absl::StatusOr<std::unique_ptr<DataLoader>> MakeLoader(const TrainData& data, std::shared_ptr<const Dataset> dataset,
+absl::StatusOr<std::unique_ptr<DataLoader>> MakeLoader(const TrainData& data,
+                                                       std::shared_ptr<const Dataset> dataset,
                                                        const recipe::Recipe& recipe, bool training);
 
-// Puts a batch's fields into the order of the model's inputs, the target behind them where there is one.
+// Puts a batch's fields into the order of the model's inputs, the target behind them where there is
+// one.
 void ArrangeBatch(const TrainData& data, const Batch& batch, std::vector<Tensor>* arguments);
 
 }  // namespace graphrun

@@ -1,5 +1,5 @@
-// Trainer: the loop over epochs and batches; everything around it that makes a run: validation, early stopping,
-// checkpoints, logs, the run's folder.
+// Trainer: the loop over epochs and batches; everything around it that makes a run: validation,
+// early stopping, checkpoints, logs, the run's folder.
 #pragma once
 
 #include <atomic>
@@ -19,13 +19,15 @@ namespace graphrun {
 
 // What surrounds a run.
 struct TrainEnvironment {
-  std::string command_line;                       // noted in env.json
-  Console* console = nullptr;                     // progress; null: none
-  const std::atomic<int>* signal = nullptr;       // nonzero: finish the step, save, stop with that signal's number
-  std::atomic<bool>* save_request = nullptr;      // true: save a checkpoint and go on (set back to false)
-  bool force = false;                             // overwrite a run that is already in the folder
-  bool resume = false;                            // go on from the newest checkpoint of the folder
-  bool dry_run = false;                           // build and plan everything, train nothing
+  std::string command_line;    // noted in env.json
+  Console* console = nullptr;  // progress; null: none
+  const std::atomic<int>* signal =
+      nullptr;  // nonzero: finish the step, save, stop with that signal's number
+  std::atomic<bool>* save_request =
+      nullptr;           // true: save a checkpoint and go on (set back to false)
+  bool force = false;    // overwrite a run that is already in the folder
+  bool resume = false;   // go on from the newest checkpoint of the folder
+  bool dry_run = false;  // build and plan everything, train nothing
 };
 
 struct TrainResult {
@@ -35,8 +37,9 @@ struct TrainResult {
   int signal = 0;                      // that stopped the run; 0: none
 };
 
-// Trains the model of a recipe on its data. Errors: kUsage, kModel, kData, kCheckpoint, kIo, kLimit, kLocked (another
-// process uses the folder), kNumeric (the loss is not finite; the last checkpoint stays).
+// Trains the model of a recipe on its data. Errors: kUsage, kModel, kData, kCheckpoint, kIo,
+// kLimit, kLocked (another process uses the folder), kNumeric (the loss is not finite; the last
+// checkpoint stays).
 absl::StatusOr<TrainResult> Train(const recipe::Recipe& recipe, const OpRegistry& registry,
                                   const TrainEnvironment& environment);
 

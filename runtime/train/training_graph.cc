@@ -47,12 +47,14 @@ class FormBuilder {
       const OpDef* def = registry_.Find(*node);
       if (def == nullptr || !def->training()) continue;
       Builder builder(graph_.get(), &registry_, node, absl::StrCat(node->name(), "/"));
-      TrainingContext context(*node, *def, &builder,
-                              {Mix(options_.seed, place), options_.freeze_statistics, options_.dropout});
+      TrainingContext context(
+          *node, *def, &builder,
+          {Mix(options_.seed, place), options_.freeze_statistics, options_.dropout});
       def->training()(context);
       GR_RETURN_IF_ERROR(builder.status());
       for (const auto& [statistic, next] : context.updates()) {
-        if (statistic->is_initializer() && !statistic->is_state()) graph_->AddState(statistic, nullptr);
+        if (statistic->is_initializer() && !statistic->is_state())
+          graph_->AddState(statistic, nullptr);
         if (statistic->is_state()) statistics_.emplace_back(statistic, next.value());
       }
       Replace(node, context.outputs());
@@ -68,17 +70,19 @@ class FormBuilder {
     GR_RETURN_IF_ERROR(FindLogits(&y));
     const Shape& shape = y->shape();
     if (!y->type().is_tensor() || !IsFloat(y->dtype()) || !shape.has_rank() || shape.rank() < 1) {
-      return ModelError("output \"", y->name(), "\" is ", y->type().ToString(), "; a loss needs a float tensor [N, ...]");
+      return ModelError("output \"", y->name(), "\" is ", y->type().ToString(),
+                        "; a loss needs a float tensor [N, ...]");
     }
     prediction_ = y->name();
     Builder builder(graph_.get(), &registry_, nullptr, "loss/");
     target_ = graph_->AddInput("target", TargetType(*y));
     Expr target = TargetFor(builder.Use(y), builder.Use(target_));
-    Expr weights = options_.class_weights.is_defined() ? builder.Constant(WeightsAs(y->dtype())) : Expr();
+    Expr weights =
+        options_.class_weights.is_defined() ? builder.Constant(WeightsAs(y->dtype())) : Expr();
     builder.Name("value");
     loss_ = loss.Emit({builder.Use(y), target, weights}, logits_).value();
-    return Annotate(builder.status(), absl::StrCat("loss ", loss.name(), " on output \"", y->name(), "\" ",
-                                                   y->type().ToString()));
+    return Annotate(builder.status(), absl::StrCat("loss ", loss.name(), " on output \"", y->name(),
+                                                   "\" ", y->type().ToString()));
   }
 
   void Replace(Node* node, const std::vector<Expr>& outputs) {
@@ -97,7 +101,8 @@ class FormBuilder {
   bool logits() const { return logits_; }
   const std::string& prediction() const { return prediction_; }
   bool is_statistic(const Value* v) const {
-    return std::any_of(statistics_.begin(), statistics_.end(), [&](const auto& s) { return s.first == v; });
+    return std::any_of(statistics_.begin(), statistics_.end(),
+                       [&](const auto& s) { return s.first == v; });
   }
 
  private:
@@ -109,7 +114,8 @@ class FormBuilder {
     const Node* last = (*y)->producer();
     const OpDef* def = last == nullptr ? nullptr : registry_.Find(*last);
     const OutputLink link = def == nullptr ? OutputLink::kNone : def->link();
-    const bool matches = link == loss.link() || (loss.link() == OutputLink::kSoftmax && link == OutputLink::kLogSoftmax);
+    const bool matches = link == loss.link() ||
+                         (loss.link() == OutputLink::kSoftmax && link == OutputLink::kLogSoftmax);
     const bool wanted = options_.from_logits.value_or(true);
     if (matches && !options_.from_logits.has_value()) {
       *y = last->input(0);
@@ -130,7 +136,8 @@ class FormBuilder {
     return Type::Tensor(y.dtype(), shape);
   }
 
-  // Class indices as values where the loss compares values: one-hot rows, or 0 and 1 for a single output.
+  // Class indices as values where the loss compares values: one-hot rows, or 0 and 1 for a single
+  // output.
   Expr TargetFor(Expr y, Expr target) const {
     if (options_.loss->target() == LossTarget::kClass || !options_.class_targets) return target;
     Builder& b = *y.builder();
@@ -138,14 +145,16 @@ class FormBuilder {
     if (shape.rank() < 2) return CastLike(target, y);
     if (shape[1].is_number() && shape[1].value() == 1) return Unsqueeze(CastLike(target, y), {1});
     Tensor levels = Tensor::Zeros(y.dtype(), {2});
-    DispatchDType(FloatTypes(), y.dtype(), [&]<typename T>() { levels.mutable_data<T>()[1] = T(1.0); });
+    DispatchDType(FloatTypes(), y.dtype(),
+                  [&]<typename T>() { levels.mutable_data<T>()[1] = T(1.0); });
     return b.Op("OneHot", {target, DimOf(y, 1), b.Constant(levels)}, {{"axis", 1}});
   }
 
   Tensor WeightsAs(DType dtype) const {
     Tensor t = Tensor::Zeros(dtype, options_.class_weights.dims());
     DispatchDType(FloatTypes(), dtype, [&]<typename T>() {
-      for (int64_t i = 0; i < t.num_elements(); ++i) t.mutable_data<T>()[i] = T(options_.class_weights.AsDouble(i));
+      for (int64_t i = 0; i < t.num_elements(); ++i)
+        t.mutable_data<T>()[i] = T(options_.class_weights.AsDouble(i));
     });
     return t;
   }
@@ -163,14 +172,16 @@ class FormBuilder {
 // Which of the candidates are trained, by the regular expressions of the recipe.
 absl::StatusOr<std::vector<Value*>> Selected(const Graph& graph, const TrainingOptions& options) {
   const auto matches_any = [](const std::vector<std::regex>& patterns, const std::string& name) {
-    return std::any_of(patterns.begin(), patterns.end(), [&](const std::regex& p) { return std::regex_search(name, p); });
+    return std::any_of(patterns.begin(), patterns.end(),
+                       [&](const std::regex& p) { return std::regex_search(name, p); });
   };
   std::vector<std::regex> freeze, train;
   for (const auto* list : {&options.freeze, &options.train}) {
     for (const std::string& pattern : *list) {
       GR_ASSIGN_OR_RETURN(std::regex compiled, Compile(pattern));
       bool any = false;
-      for (const StateUpdate& s : graph.states()) any |= std::regex_search(s.state->name(), compiled);
+      for (const StateUpdate& s : graph.states())
+        any |= std::regex_search(s.state->name(), compiled);
       if (!any) return UsageError("\"", pattern, "\" matches no parameter of the model");
       (list == &options.freeze ? freeze : train).push_back(std::move(compiled));
     }
@@ -198,30 +209,39 @@ ParameterRole RoleOf(const Value* v, const OpRegistry& registry) {
 class UpdateBuilder {
  public:
   UpdateBuilder(FormBuilder& form, const OpRegistry& registry, const TrainingOptions& options)
-      : form_(form), graph_(form.graph()), registry_(registry), options_(options), b_(&graph_, &registry, nullptr, "update/") {}
+      : form_(form),
+        graph_(form.graph()),
+        registry_(registry),
+        options_(options),
+        b_(&graph_, &registry, nullptr, "update/") {}
 
   absl::Status Gradients(std::vector<TrainedParameter>* parameters) {
     GR_ASSIGN_OR_RETURN(std::vector<Value*> candidates, Selected(graph_, options_));
     std::vector<ParameterRole> roles;
     for (const Value* v : candidates) roles.push_back(RoleOf(v, registry_));
-    GR_ASSIGN_OR_RETURN(std::vector<Value*> gradients, AppendGradients(graph_, registry_, form_.loss(), candidates));
+    GR_ASSIGN_OR_RETURN(std::vector<Value*> gradients,
+                        AppendGradients(graph_, registry_, form_.loss(), candidates));
     for (size_t i = 0; i < candidates.size(); ++i) {
       if (gradients[i] == nullptr) continue;
       parameters_.push_back(candidates[i]);
       gradients_.push_back(b_.Use(gradients[i]));
       roles_.push_back(roles[i]);
       if (parameters != nullptr) {
-        parameters->push_back({candidates[i]->name(), candidates[i]->initializer().dims(), roles[i]});
+        parameters->push_back(
+            {candidates[i]->name(), candidates[i]->initializer().dims(), roles[i]});
       }
     }
     if (parameters_.empty()) {
       return ModelError("no parameter of the model reaches the loss: there is nothing to train",
-                        options_.freeze.empty() && options_.train.empty() ? "" : ". Look at --freeze and --train");
+                        options_.freeze.empty() && options_.train.empty()
+                            ? ""
+                            : ". Look at --freeze and --train");
     }
     // What is neither trained nor a statistic is a constant from here on.
     std::vector<Value*> constants;
     for (const StateUpdate& s : graph_.states()) {
-      const bool trained = std::find(parameters_.begin(), parameters_.end(), s.state) != parameters_.end();
+      const bool trained =
+          std::find(parameters_.begin(), parameters_.end(), s.state) != parameters_.end();
       if (!trained && s.next == nullptr) constants.push_back(s.state);
     }
     for (Value* v : constants) graph_.ClearState(v);
@@ -233,7 +253,8 @@ class UpdateBuilder {
     Expr batches = State(kBatchesState, Tensor::Scalar(0.0f));
     graph_.SetNext(batches.value(), (batches + 1.0).value());
     for (size_t i = 0; i < parameters_.size(); ++i) {
-      Expr sum = State(AccumulatorName(i), Tensor::Zeros(parameters_[i]->dtype(), parameters_[i]->initializer().dims()));
+      Expr sum = State(AccumulatorName(i), Tensor::Zeros(parameters_[i]->dtype(),
+                                                         parameters_[i]->initializer().dims()));
       graph_.SetNext(sum.value(), (sum + gradients_[i]).value());
     }
   }
@@ -241,14 +262,16 @@ class UpdateBuilder {
   absl::Status Update(std::vector<Value*>* outputs) {
     if (options_.accumulate) TakeAccumulated();
     if (options_.gradient_norms) {
-      for (const Expr& g : gradients_) norms_.push_back(Sqrt(ReduceSum(Square(g), {}, false)).value());
+      for (const Expr& g : gradients_)
+        norms_.push_back(Sqrt(ReduceSum(Square(g), {}, false)).value());
     }
     GR_RETURN_IF_ERROR(AddPenalties());
     Clip();
     Expr step = State(kStepState, Tensor::Scalar(0.0));
     Expr scale = State(kScaleState, Tensor::Scalar(1.0));
     graph_.SetNext(step.value(), (step + 1.0).value());
-    ScheduleInputs schedule{step, options_.lr, options_.steps_per_epoch, options_.total_steps, scale};
+    ScheduleInputs schedule{step, options_.lr, options_.steps_per_epoch, options_.total_steps,
+                            scale};
     Expr lr = options_.schedule->Emit(schedule);
     Expr count = step + 1.0;
     for (size_t i = 0; i < parameters_.size(); ++i) GR_RETURN_IF_ERROR(UpdateOne(i, lr, count));
@@ -263,14 +286,17 @@ class UpdateBuilder {
     graph_.AddState(v, nullptr);
     return b_.Use(v);
   }
-  std::string AccumulatorName(size_t i) const { return absl::StrCat(parameters_[i]->name(), "/gradient_sum"); }
+  std::string AccumulatorName(size_t i) const {
+    return absl::StrCat(parameters_[i]->name(), "/gradient_sum");
+  }
 
   // The gradient becomes the mean over the accumulated batches and this one.
   void TakeAccumulated() {
     Expr batches = State(kBatchesState, Tensor::Scalar(0.0f));
     graph_.SetNext(batches.value(), (batches * 0.0).value());
     for (size_t i = 0; i < parameters_.size(); ++i) {
-      Expr sum = State(AccumulatorName(i), Tensor::Zeros(parameters_[i]->dtype(), parameters_[i]->initializer().dims()));
+      Expr sum = State(AccumulatorName(i), Tensor::Zeros(parameters_[i]->dtype(),
+                                                         parameters_[i]->initializer().dims()));
       gradients_[i] = (sum + gradients_[i]) / CastLike(batches + 1.0, gradients_[i]);
       graph_.SetNext(sum.value(), (sum * 0.0).value());
     }
@@ -293,8 +319,8 @@ class UpdateBuilder {
         if (term.is_defined()) gradients_[i] = gradients_[i] + term;
       }
       if (!any) {
-        return UsageError("regularizer ", use.regularizer->name(), " applies to no parameter: \"", use.parameters,
-                          "\" matches none");
+        return UsageError("regularizer ", use.regularizer->name(), " applies to no parameter: \"",
+                          use.parameters, "\" matches none");
       }
     }
     return absl::OkStatus();
@@ -330,18 +356,21 @@ class UpdateBuilder {
     }
     UpdateOutputs out = options_.optimizer->Emit(in);
     if (out.slots.size() != in.slots.size()) {
-      return InternalError("optimizer ", options_.optimizer->name(), " has ", in.slots.size(), " slots but updates ",
-                           out.slots.size());
+      return InternalError("optimizer ", options_.optimizer->name(), " has ", in.slots.size(),
+                           " slots but updates ", out.slots.size());
     }
     for (const auto& use : options_.regularizers) {
       GR_ASSIGN_OR_RETURN(const bool applies, Applies(use, i));
-      if (applies) out.parameter = use.regularizer->AfterUpdate(out.parameter, in.parameter, in.lr, roles_[i]);
+      if (applies)
+        out.parameter = use.regularizer->AfterUpdate(out.parameter, in.parameter, in.lr, roles_[i]);
     }
     graph_.SetNext(w, out.parameter.value());
-    for (size_t s = 0; s < in.slots.size(); ++s) graph_.SetNext(in.slots[s].value(), out.slots[s].value());
+    for (size_t s = 0; s < in.slots.size(); ++s)
+      graph_.SetNext(in.slots[s].value(), out.slots[s].value());
     if (options_.ema > 0) {
       Expr average = State(absl::StrCat(kEmaPrefix, w->name()), w->initializer());
-      graph_.SetNext(average.value(), (options_.ema * average + (1 - options_.ema) * out.parameter).value());
+      graph_.SetNext(average.value(),
+                     (options_.ema * average + (1 - options_.ema) * out.parameter).value());
     }
     return absl::OkStatus();
   }
@@ -363,7 +392,8 @@ void SetOutputs(Graph& graph, const std::vector<Value*>& outputs) {
 }
 
 absl::StatusOr<std::shared_ptr<Graph>> BuildStep(const Graph& model, const OpRegistry& registry,
-                                                 const TrainingOptions& options, bool update, TrainingGraph* result) {
+                                                 const TrainingOptions& options, bool update,
+                                                 TrainingGraph* result) {
   FormBuilder form(model, registry, options);
   GR_RETURN_IF_ERROR(form.Specialized());
   GR_RETURN_IF_ERROR(form.ToTraining());
@@ -406,7 +436,9 @@ absl::Status ToInferenceForm(Graph& graph, const OpRegistry& registry) {
     if (!replaceable) continue;
     for (int o = 0; o < node->num_outputs(); ++o) {
       const auto index = static_cast<size_t>(o);
-      if (!node->has_output(o) || index >= context.outputs().size() || !context.outputs()[index].is_defined()) continue;
+      if (!node->has_output(o) || index >= context.outputs().size() ||
+          !context.outputs()[index].is_defined())
+        continue;
       Value *old = node->output(o), *now = context.outputs()[index].value();
       const std::string name = old->name();
       graph.ReplaceAllUses(old, now);
@@ -420,7 +452,8 @@ absl::Status ToInferenceForm(Graph& graph, const OpRegistry& registry) {
   return RemoveDeadCode(graph, registry).status();
 }
 
-void BakeNormalization(Graph& graph, const OpRegistry& registry, int input, const Tensor& shift, const Tensor& scale) {
+void BakeNormalization(Graph& graph, const OpRegistry& registry, int input, const Tensor& shift,
+                       const Tensor& scale) {
   Value* x = graph.inputs()[static_cast<size_t>(input)];
   const std::vector<Use> uses = x->uses();
   Node* first = graph.nodes().empty() ? nullptr : graph.nodes().front().get();

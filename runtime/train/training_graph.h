@@ -1,5 +1,6 @@
-// TrainingGraph: a model, its loss, the gradients, regularizers, clipping and the optimizer's update as one graph.
-// Training is only a bigger graph: the same passes, planner and executor run it.
+// TrainingGraph: a model, its loss, the gradients, regularizers, clipping and the optimizer's
+// update as one graph. Training is only a bigger graph: the same passes, planner and executor run
+// it.
 #pragma once
 
 #include <memory>
@@ -47,17 +48,19 @@ struct TrainedParameter {
 
 struct TrainingGraph {
   // Inputs of each graph: the model's, then the target. States are shared by name (StateStore).
-  std::shared_ptr<Graph> step;        // outputs: loss, learning rate, (norm of each gradient)
-  std::shared_ptr<Graph> accumulate;  // null unless asked for; adds a batch's gradients; output: loss
-  std::shared_ptr<Graph> evaluate;    // outputs: loss, then the model's outputs, in inference form
+  std::shared_ptr<Graph> step;  // outputs: loss, learning rate, (norm of each gradient)
+  std::shared_ptr<Graph>
+      accumulate;                   // null unless asked for; adds a batch's gradients; output: loss
+  std::shared_ptr<Graph> evaluate;  // outputs: loss, then the model's outputs, in inference form
   std::vector<TrainedParameter> parameters;
-  std::vector<std::string> frozen;    // float initializers that are not trained
-  std::string prediction;             // the value of `step` that the loss was attached to
-  bool logits = false;                // the loss was attached before the model's last activation
+  std::vector<std::string> frozen;  // float initializers that are not trained
+  std::string prediction;           // the value of `step` that the loss was attached to
+  bool logits = false;              // the loss was attached before the model's last activation
 };
 
-// `model`: as imported; its first output is the prediction. Errors: kModel (no gradient on the way, no parameter
-// reaches the loss, output and loss do not fit), kUsage (a regular expression that matches nothing).
+// `model`: as imported; its first output is the prediction. Errors: kModel (no gradient on the way,
+// no parameter reaches the loss, output and loss do not fit), kUsage (a regular expression that
+// matches nothing).
 absl::StatusOr<TrainingGraph> BuildTrainingGraph(const Graph& model, const OpRegistry& registry,
                                                  const TrainingOptions& options);
 
@@ -65,12 +68,14 @@ absl::StatusOr<TrainingGraph> BuildTrainingGraph(const Graph& model, const OpReg
 absl::Status ToInferenceForm(Graph& graph, const OpRegistry& registry);
 
 // (x - shift) * scale in front of graph input `input`; its consumers read the result.
-void BakeNormalization(Graph& graph, const OpRegistry& registry, int input, const Tensor& shift, const Tensor& scale);
+void BakeNormalization(Graph& graph, const OpRegistry& registry, int input, const Tensor& shift,
+                       const Tensor& scale);
 
 // Names of states that are not parameters.
-inline constexpr char kStepState[] = "graphrun/step";          // float64 scalar: updates done
-inline constexpr char kScaleState[] = "graphrun/lr_scale";     // float64 scalar: set by the host
-inline constexpr char kBatchesState[] = "graphrun/batches";    // float32 scalar: batches accumulated since the update
+inline constexpr char kStepState[] = "graphrun/step";       // float64 scalar: updates done
+inline constexpr char kScaleState[] = "graphrun/lr_scale";  // float64 scalar: set by the host
+inline constexpr char kBatchesState[] =
+    "graphrun/batches";  // float32 scalar: batches accumulated since the update
 inline constexpr char kEmaPrefix[] = "ema/";
 
 }  // namespace graphrun
