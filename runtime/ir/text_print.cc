@@ -137,14 +137,15 @@ class Printer {
       std::vector<std::string> graphs;
       for (const NamedGraph& nested : g.graphs) graphs.push_back(Graph(nested, indent + 2));
       const std::string list = absl::StrJoin(graphs, ", ");
-      attrs.push_back(g.is_list ? absl::StrCat(g.name, ": graphs = [", list, "]")
-                                : absl::StrCat(g.name, " = ", list));
+      attrs.push_back(g.is_list ? absl::StrCat(Name(g.name), ": graphs = [", list, "]")
+                                : absl::StrCat(Name(g.name), " = ", list));
     }
     if (!attrs.empty()) absl::StrAppend(&out, " <", absl::StrJoin(attrs, ", "), "> ");
     return absl::StrCat(out, "(", names(node.inputs), ")");
   }
 
-  std::string Attribute(const std::string& name, const Attr& attr) const {
+  std::string Attribute(const std::string& attribute, const Attr& attr) const {
+    const std::string name = Name(attribute);
     const auto text = [&](const Tensor& t) {
       return absl::StrCat(PrintType(Type::Tensor(t.dtype(), Shape::Of(t.dims()))), " ",
                           TensorText(t, options_.max_elements));
@@ -169,7 +170,7 @@ class Printer {
         std::string kind(AttrKindName(ref->kind));
         if (ref->kind == Attr::Kind::kType || ref->kind == Attr::Kind::kTypes)
           kind = "type_proto" + kind.substr(4);
-        return absl::StrCat(name, ": ", kind, " = @", ref->name);
+        return absl::StrCat(name, ": ", kind, " = @", Name(ref->name));
       }
       case Attr::Kind::kInts:
       case Attr::Kind::kFloats:
@@ -188,7 +189,8 @@ class Printer {
         absl::StrCat("<domain: ", Quoted(f.domain), ", opset_import: ", Imports(f.opset_imports));
     if (!f.overload.empty()) absl::StrAppend(&out, ", overload: ", Quoted(f.overload));
     absl::StrAppend(&out, ">\n", Name(f.name));
-    std::vector<std::string> attrs = f.attributes;
+    std::vector<std::string> attrs;
+    for (const std::string& name : f.attributes) attrs.push_back(Name(name));
     for (const auto& [name, attr] : f.defaults) attrs.push_back(Attribute(name, attr));
     if (!attrs.empty()) absl::StrAppend(&out, " <", absl::StrJoin(attrs, ", "), ">");
     const auto values = [](const std::vector<NamedValue>& list) {

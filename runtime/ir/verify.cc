@@ -30,6 +30,19 @@ absl::Status Broken(const Parts&... parts) {
   return InternalError("the graph is broken: ", parts...);
 }
 
+bool HasDuplicate(const std::vector<Use>& uses) {
+  if (uses.size() > 16) {
+    absl::flat_hash_set<std::pair<const Node*, int>> seen;
+    return std::any_of(uses.begin(), uses.end(), [&](const Use& use) {
+      return !seen.insert({use.node, use.index}).second;
+    });
+  }
+  for (auto use = uses.begin(); use != uses.end(); ++use) {
+    if (std::find(uses.begin(), use, *use) != use) return true;
+  }
+  return false;
+}
+
 absl::Status Verifier::Values(const Graph& graph) const {
   absl::flat_hash_map<const Value*, int> outputs;
   for (const Value* v : graph.outputs()) {
@@ -54,7 +67,7 @@ absl::Status Verifier::Values(const Graph& graph) const {
     if (v->is_graph_input() != inputs.contains(v))
       return Broken("\"", v->name(), "\" and the list of inputs disagree");
     found_inputs += v->is_graph_input();
-    const auto it = outputs.find(v);
+    const auto it = v->num_graph_outputs() == 0 ? outputs.end() : outputs.find(v);
     if ((it == outputs.end() ? 0 : it->second) != v->num_graph_outputs()) {
       return Broken("\"", v->name(), "\" and the list of outputs disagree");
     }
@@ -87,19 +100,19 @@ absl::Status Verifier::Nested(const Node& node, const Graph& nested, absl::strin
 
 absl::Status Verifier::Nodes(const Graph& graph, int depth) {
   absl::flat_hash_set<const Value*> known;
+  known.reserve(graph.values().size());
   size_t reads = 0, uses = 0;
   for (const auto& value : graph.values()) {
     if (value->producer() == nullptr) known.insert(value.get());
     uses += value->uses().size();
-    absl::flat_hash_set<std::pair<const Node*, int>> seen;
     for (const Use& use : value->uses()) {
       if (use.node == nullptr || use.node->graph() != &graph || use.index < 0 ||
           static_cast<size_t>(use.index) >= use.node->inputs().size() ||
-          use.node->inputs()[static_cast<size_t>(use.index)] != value.get() ||
-          !seen.insert({use.node, use.index}).second) {
+          use.node->inputs()[static_cast<size_t>(use.index)] != value.get()) {
         return Broken("\"", value->name(), "\" and its reader disagree");
       }
     }
+    if (HasDuplicate(value->uses())) return Broken("\"", value->name(), "\" lists a reader twice");
   }
   for (const auto& owned : graph.nodes()) {
     const Node& node = *owned;

@@ -27,8 +27,7 @@ absl::StatusOr<NamedDatum> Read(absl::string_view bytes, WireMessage what, Decod
   stream.SetRecursionLimit(kMessageDepth);
   Proto proto;
   if (!proto.ParseFromCodedStream(&stream) || !stream.ConsumedEntireMessage()) {
-    return DataError("the bytes are no ", Proto::descriptor()->name(),
-                     ": damaged, or of another type");
+    return DataError("the bytes are no ", Proto().GetTypeName(), ": damaged, or of another type");
   }
   GR_ASSIGN_OR_RETURN(Datum datum, decode(proto, TensorSource{split.mapped, nullptr}));
   return NamedDatum{proto.name(), std::move(datum)};
