@@ -1,6 +1,7 @@
 // Graph to ExecutionPlan: specialisation, passes, kernel choice with layouts, in-place and memory
 // planning.
 #include <algorithm>
+#include <cstring>
 
 #include "absl/strings/str_join.h"
 #include "runtime/base/parallel.h"
@@ -191,10 +192,30 @@ class PlanCompiler {
         own.layout = Layout();
       }
       if (update.next == nullptr || update.next == update.state) continue;
-      GR_ASSIGN_OR_RETURN(const int slot, SlotIn(update.next, state.layout, "the state"));
+      GR_ASSIGN_OR_RETURN(int slot, SlotIn(update.next, state.layout, "the state"));
+      if (BufferOf(slot).home == Home::kState) slot = AddCopy(update.next, slot);
       plan_.state_copies_.push_back({slot, static_cast<int>(k)});
     }
     return absl::OkStatus();
+  }
+
+  // A step that copies a state's old value, which another state takes, before the state changes.
+  int AddCopy(const Value* v, int source) {
+    const Slot from = plan_.slots_[static_cast<size_t>(source)];
+    const auto bytes = static_cast<size_t>(BytesOf(from));
+    const int slot = NewSlot(v, from.type, from.layout, Home::kArena, 0);
+    Step step;
+    step.label = v->name();
+    step.op = "copy";
+    step.kernel = "copy";
+    step.inputs = {source};
+    step.outputs = {slot};
+    step.run = MakeKernel([bytes](RunContext& r) {
+      if (bytes > 0) std::memcpy(r.output(0).mutable_raw(), r.input(0).raw(), bytes);
+      return absl::OkStatus();
+    });
+    AddStep(std::move(step), {});
+    return slot;
   }
 
   // ---- memory
@@ -337,7 +358,10 @@ class PlanCompiler {
       return;
     }
     const int source_id = source.buffer, made_id = made.buffer;
-    if (writer_[static_cast<size_t>(made_id)] != static_cast<int>(s)) return;
+    // An output that has found its place already (another pair of the same step) stays there.
+    if (writer_[static_cast<size_t>(made_id)] != static_cast<int>(s) ||
+        first_write_.contains(made_id))
+      return;
     const int first_writer = writer_[static_cast<size_t>(source_id)];
     if (made_buffer.home == Home::kOutput) {
       plan_.buffers_[static_cast<size_t>(source_id)].home = Home::kOutput;

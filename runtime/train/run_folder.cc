@@ -24,20 +24,28 @@ std::string Stem(const std::string& path) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<RunFolder>> RunFolder::Open(const recipe::Recipe& recipe, bool force, bool resume) {
+absl::StatusOr<std::unique_ptr<RunFolder>> RunFolder::Open(const recipe::Recipe& recipe, bool force,
+                                                           bool resume) {
   std::unique_ptr<RunFolder> folder(new RunFolder());
-  folder->path_ = recipe.output().dir().empty() ? absl::StrCat("runs/", Stem(recipe.model().path())) : recipe.output().dir();
+  folder->path_ = recipe.output().dir().empty() ? absl::StrCat("runs/", Stem(recipe.model().path()))
+                                                : recipe.output().dir();
   GR_RETURN_IF_ERROR(CreateDirs(folder->checkpoints()));
   GR_ASSIGN_OR_RETURN(folder->lock_, ScopedFileLock::Acquire(folder->path_ + "/.lock"));
-  GR_ASSIGN_OR_RETURN(const std::vector<std::string> checkpoints, ListFolder(folder->checkpoints()));
+  GR_ASSIGN_OR_RETURN(const std::vector<std::string> checkpoints,
+                      ListFolder(folder->checkpoints()));
   const bool used = !checkpoints.empty() || FileExists(folder->path_ + "/summary.json");
   if (used && !force && !resume) {
-    return UsageError(folder->path_, ": holds a run already. Continue it with --resume, replace it with --force, or choose another --out");
+    return UsageError(folder->path_,
+                      ": holds a run already. Continue it with --resume, replace it with --force, "
+                      "or choose another --out");
   }
   if (used && force && !resume) {
-    for (const std::string& name : checkpoints) GR_RETURN_IF_ERROR(RemoveFile(folder->checkpoints() + "/" + name));
-    for (const char* name : {"best.onnx", "last.onnx", "train.onnx", "summary.json", "report.html"}) {
-      if (FileExists(folder->path_ + "/" + name)) GR_RETURN_IF_ERROR(RemoveFile(folder->path_ + "/" + name));
+    for (const std::string& name : checkpoints)
+      GR_RETURN_IF_ERROR(RemoveFile(folder->checkpoints() + "/" + name));
+    for (const char* name :
+         {"best.onnx", "last.onnx", "train.onnx", "summary.json", "report.html"}) {
+      if (FileExists(folder->path_ + "/" + name))
+        GR_RETURN_IF_ERROR(RemoveFile(folder->path_ + "/" + name));
     }
   }
   return folder;
@@ -48,9 +56,11 @@ std::string RunFolder::name() const {
   return slash == std::string::npos ? path_ : path_.substr(slash + 1);
 }
 
-absl::Status RunFolder::WriteEnvironment(const RunSetup& setup, const std::string& command_line) const {
+absl::Status RunFolder::WriteEnvironment(const RunSetup& setup,
+                                         const std::string& command_line) const {
   std::string text;
-  if (!google::protobuf::TextFormat::PrintToString(setup.recipe, &text)) return InternalError("the recipe does not print");
+  if (!google::protobuf::TextFormat::PrintToString(setup.recipe, &text))
+    return InternalError("the recipe does not print");
   GR_RETURN_IF_ERROR(WriteFileAtomic(path_ + "/recipe.txtpb", text));
   JsonWriter json;
   json.BeginObject();
@@ -66,7 +76,8 @@ absl::Status RunFolder::WriteEnvironment(const RunSetup& setup, const std::strin
 absl::Status RunFolder::SaveCheckpoint(const RunSetup& setup, const RunPosition& position) const {
   char name[64];
   std::snprintf(name, sizeof name, "/step-%09lld.onnx", static_cast<long long>(position.batches));
-  GR_RETURN_IF_ERROR(graphrun::SaveCheckpoint(checkpoints() + name, setup.graphs, *setup.registry, *setup.states(), position));
+  GR_RETURN_IF_ERROR(graphrun::SaveCheckpoint(checkpoints() + name, setup.graphs, *setup.registry,
+                                              *setup.states(), position));
   GR_ASSIGN_OR_RETURN(std::vector<std::string> all, ListFolder(checkpoints()));
   std::sort(all.rbegin(), all.rend());
   size_t kept = 0;
@@ -77,8 +88,10 @@ absl::Status RunFolder::SaveCheckpoint(const RunSetup& setup, const RunPosition&
   return absl::OkStatus();
 }
 
-absl::Status RunFolder::WriteTrainingModel(const RunSetup& setup, const RunPosition& position) const {
-  return graphrun::SaveCheckpoint(path_ + "/train.onnx", setup.graphs, *setup.registry, *setup.states(), position);
+absl::Status RunFolder::WriteTrainingModel(const RunSetup& setup,
+                                           const RunPosition& position) const {
+  return graphrun::SaveCheckpoint(path_ + "/train.onnx", setup.graphs, *setup.registry,
+                                  *setup.states(), position);
 }
 
 absl::Status RunFolder::CopyBestToLast() const {
@@ -101,16 +114,23 @@ std::vector<std::pair<std::string, std::string>> RunFacts(const RunSetup& s) {
   }
   std::vector<std::pair<std::string, std::string>> facts = {
       {"model", s.recipe.model().path()},
-      {"parameters", absl::StrCat(HumanCount(static_cast<double>(trained)), " trained in ", s.graphs.parameters.size(), " tensors, ",
+      {"parameters", absl::StrCat(HumanCount(static_cast<double>(trained)), " trained in ",
+                                  s.graphs.parameters.size(), " tensors, ",
                                   HumanCount(static_cast<double>(frozen)), " fixed")},
-      {"data", absl::StrCat(s.data.train->size(), " samples", s.data.validation == nullptr ? std::string()
-                                                                                         : absl::StrCat(", ", s.data.validation->size(), " to validate"),
-                            s.data.classes > 0 ? absl::StrCat(", ", s.data.classes, " classes") : std::string())},
-      {"loss", absl::StrCat(s.loss->name(), s.graphs.logits && s.loss->link() != OutputLink::kNone ? " on logits" : "")},
+      {"data", absl::StrCat(s.data.train->size(), " samples",
+                            s.data.validation == nullptr
+                                ? std::string()
+                                : absl::StrCat(", ", s.data.validation->size(), " to validate"),
+                            s.data.classes > 0 ? absl::StrCat(", ", s.data.classes, " classes")
+                                               : std::string())},
+      {"loss",
+       absl::StrCat(s.loss->name(),
+                    s.graphs.logits && s.loss->link() != OutputLink::kNone ? " on logits" : "")},
       {"optimizer", absl::StrCat(s.optimizer->name(), ", lr ", s.options.lr)},
       {"schedule", s.schedule->name()},
       {"steps", absl::StrCat(s.updates_per_epoch, " an epoch, ", s.options.total_steps, " in all")},
-      {"threads", absl::StrCat(s.recipe.loop().threads() > 0 ? s.recipe.loop().threads() : NumThreads())},
+      {"threads",
+       absl::StrCat(s.recipe.loop().threads() > 0 ? s.recipe.loop().threads() : NumThreads())},
       {"states", HumanBytes(s.states()->bytes())}};
   return facts;
 }

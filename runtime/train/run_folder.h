@@ -1,7 +1,7 @@
 // RunFolder: the files that a training run leaves.
 //
-//   recipe.txtpb env.json metrics.csv metrics.jsonl events.out.tfevents.* summary.json report.html plots/
-//   best.onnx last.onnx train.onnx checkpoints/step-000000500.onnx
+//   recipe.txtpb env.json metrics.csv metrics.jsonl events.out.tfevents.* summary.json report.html
+//   plots/ best.onnx last.onnx train.onnx checkpoints/step-000000500.onnx
 #pragma once
 
 #include <memory>
@@ -18,9 +18,11 @@ namespace graphrun {
 
 class RunFolder {
  public:
-  // Takes the folder of recipe.output.dir (runs/MODEL where empty), locked for this process. A folder that holds a run
-  // is refused unless `force` (its files are replaced) or `resume`. Errors: kUsage, kIo, kLocked, kCheckpoint.
-  static absl::StatusOr<std::unique_ptr<RunFolder>> Open(const recipe::Recipe& recipe, bool force, bool resume);
+  // Takes the folder of recipe.output.dir (runs/MODEL where empty), locked for this process. A
+  // folder that holds a run is refused unless `force` (its files are replaced) or `resume`. Errors:
+  // kUsage, kIo, kLocked, kCheckpoint.
+  static absl::StatusOr<std::unique_ptr<RunFolder>> Open(const recipe::Recipe& recipe, bool force,
+                                                         bool resume);
 
   const std::string& path() const { return path_; }
   std::string name() const;
@@ -44,7 +46,8 @@ class RunFolder {
   std::unique_ptr<ScopedFileLock> lock_;
 };
 
-// What a run's header and report say of it: model, parameters, data, loss, optimizer, schedule, plan.
+// What a run's header and report say of it: model, parameters, data, loss, optimizer, schedule,
+// plan.
 std::vector<std::pair<std::string, std::string>> RunFacts(const RunSetup& setup);
 
 }  // namespace graphrun

@@ -31,7 +31,8 @@ struct SavePolicy {
         policy.last = true;
       } else if (item == "best") {
         policy.best = true;
-      } else if (item.rfind("every=", 0) == 0 && absl::SimpleAtoi(item.substr(6), &policy.every) && policy.every > 0) {
+      } else if (item.rfind("every=", 0) == 0 && absl::SimpleAtoi(item.substr(6), &policy.every) &&
+                 policy.every > 0) {
         continue;
       } else {
         return UsageError("output.save: \"", item, "\" is not one of last, best, every=N",
@@ -60,14 +61,16 @@ class Trainer {
     start_ = Clock::now();
     seconds_before_ = at_.seconds;
     const int64_t epochs = s_.recipe.loop().epochs();
-    while (!at_.finished && at_.epoch < epochs && status_.empty()) GR_RETURN_IF_ERROR(Epoch(epochs));
+    while (!at_.finished && at_.epoch < epochs && status_.empty())
+      GR_RETURN_IF_ERROR(Epoch(epochs));
     if (status_.empty()) status_ = "finished";
     if (status_ == "finished" || status_ == "stopped early") at_.finished = true;
     return Finish();
   }
 
  private:
-  // Whether the exported model itself ends in the activation that the loss was attached in front of.
+  // Whether the exported model itself ends in the activation that the loss was attached in front
+  // of.
   bool EndsInLink() const {
     const Value* y = s_.graphs.evaluate->outputs()[1];
     const OpDef* def = y->producer() == nullptr ? nullptr : s_.registry->Find(*y->producer());
@@ -86,14 +89,17 @@ class Trainer {
       if (monitor_ == m->name()) monitor_ = names.back();
     }
     if (std::find(names.begin(), names.end(), monitor_) == names.end()) {
-      return UsageError("loop.monitor is \"", monitor_, "\", which this run does not measure", DidYouMean(monitor_, names));
+      return UsageError("loop.monitor is \"", monitor_, "\", which this run does not measure",
+                        DidYouMean(monitor_, names));
     }
     return absl::OkStatus();
   }
 
   absl::Status Resume() {
     const std::string path = NewestCheckpoint(folder_.checkpoints());
-    if (path.empty()) return CheckpointError(folder_.path(), ": has no checkpoint that can be read. Start without --resume");
+    if (path.empty())
+      return CheckpointError(folder_.path(),
+                             ": has no checkpoint that can be read. Start without --resume");
     GR_ASSIGN_OR_RETURN(at_, LoadCheckpoint(path, s_.states().get()));
     if (env_.console != nullptr) env_.console->Note(absl::StrCat("resumed from ", path));
     return absl::OkStatus();
@@ -120,7 +126,8 @@ class Trainer {
 
   absl::Status Epoch(int64_t epochs) {
     GR_RETURN_IF_ERROR(s_.train_loader->Seek(at_.epoch, at_.batch));
-    if (env_.console != nullptr) env_.console->BeginEpoch(at_.epoch + 1, epochs, s_.batches_per_epoch, at_.batch);
+    if (env_.console != nullptr)
+      env_.console->BeginEpoch(at_.epoch + 1, epochs, s_.batches_per_epoch, at_.batch);
     const int64_t accumulate = s_.recipe.optimizer().accumulate();
     while (at_.batch < s_.batches_per_epoch) {
       GR_ASSIGN_OR_RETURN(const Batch* batch, s_.train_loader->Next());
@@ -158,9 +165,10 @@ class Trainer {
     if (env_.console != nullptr) {
       env_.console->Warning("nan-loss", "the loss is not finite any more");
     }
-    return NumericError("the loss became ", loss, " in epoch ", at_.epoch + 1, ", batch ", at_.batch + 1, ", lr ", lr_,
-                        ". Try a smaller --lr, --clip-norm 1 or --normalize zscore; the checkpoints in ",
-                        folder_.checkpoints(), " are from before");
+    return NumericError(
+        "the loss became ", loss, " in epoch ", at_.epoch + 1, ", batch ", at_.batch + 1, ", lr ",
+        lr_, ". Try a smaller --lr, --clip-norm 1 or --normalize zscore; the checkpoints in ",
+        folder_.checkpoints(), " are from before");
   }
 
   // Between two batches: signals, limits, checkpoints asked for.
@@ -175,7 +183,8 @@ class Trainer {
     if (loop.max_time() > 0 && Elapsed() >= loop.max_time()) status_ = "finished";
     if (!status_.empty()) return LimitReached();
     const bool asked = env_.save_request != nullptr && env_.save_request->exchange(false);
-    const bool due = save_.every > 0 && at_.updates > 0 && at_.updates % save_.every == 0 && at_.updates != saved_at_;
+    const bool due = save_.every > 0 && at_.updates > 0 && at_.updates % save_.every == 0 &&
+                     at_.updates != saved_at_;
     if (asked || due) return Checkpoint();
     return absl::OkStatus();
   }
@@ -185,17 +194,21 @@ class Trainer {
     return Checkpoint();
   }
 
-  double Elapsed() const { return seconds_before_ + std::chrono::duration<double>(Clock::now() - start_).count(); }
+  double Elapsed() const {
+    return seconds_before_ + std::chrono::duration<double>(Clock::now() - start_).count();
+  }
 
   // Validates and logs; decides on best, plateau and early stopping.
   absl::Status Measure() {
     std::vector<std::pair<std::string, double>> row;
-    const double loss = at_.epoch_loss / static_cast<double>(std::max<int64_t>(at_.epoch_samples, 1));
+    const double loss =
+        at_.epoch_loss / static_cast<double>(std::max<int64_t>(at_.epoch_samples, 1));
     row.emplace_back("loss", loss);
     row.emplace_back("lr", lr_);
     const int64_t every = std::max<int64_t>(s_.recipe.loop().val_every(), 1);
     const bool validates = s_.validation_loader != nullptr &&
-                           ((at_.epoch + 1) % every == 0 || at_.epoch + 1 == s_.recipe.loop().epochs() || !status_.empty());
+                           ((at_.epoch + 1) % every == 0 ||
+                            at_.epoch + 1 == s_.recipe.loop().epochs() || !status_.empty());
     if (validates) {
       GR_ASSIGN_OR_RETURN(const auto values, Evaluate(s_, *s_.validation_loader, metrics_));
       for (const auto& [name, value] : values) row.emplace_back(absl::StrCat("val_", name), value);
@@ -267,7 +280,8 @@ class Trainer {
                        (loop.max_time() > 0 && Elapsed() >= loop.max_time());
     if (status_.empty() && limit) status_ = "finished";
     if (status_.empty() && signal_ != 0 && at_.epoch < loop.epochs()) status_ = "interrupted";
-    if (status_ == "stopped early" || (status_.empty() && at_.epoch >= loop.epochs())) at_.finished = true;
+    if (status_ == "stopped early" || (status_.empty() && at_.epoch >= loop.epochs()))
+      at_.finished = true;
     return Checkpoint();
   }
 
@@ -284,7 +298,8 @@ class Trainer {
     result.signal = status_ == "interrupted" ? signal_ : 0;
     if (save_.last) {
       const bool restore = s_.recipe.loop().restore_best() && save_.best && at_.best_epoch >= 0;
-      GR_RETURN_IF_ERROR(restore ? folder_.CopyBestToLast() : ExportTrained(s_, folder_.last_model()));
+      GR_RETURN_IF_ERROR(restore ? folder_.CopyBestToLast()
+                                 : ExportTrained(s_, folder_.last_model()));
       result.last_model = folder_.last_model();
     }
     if (save_.best && at_.best_epoch >= 0) result.best_model = folder_.best_model();
@@ -332,7 +347,8 @@ absl::StatusOr<TrainResult> Train(const recipe::Recipe& recipe, const OpRegistry
                                   const TrainEnvironment& environment) {
   GR_ASSIGN_OR_RETURN(const SavePolicy save, SavePolicy::Parse(recipe.output()));
   GR_ASSIGN_OR_RETURN(const std::unique_ptr<RunSetup> setup, SetUpRun(recipe, registry));
-  if (environment.console != nullptr) environment.console->Header("graphrun train", RunFacts(*setup));
+  if (environment.console != nullptr)
+    environment.console->Header("graphrun train", RunFacts(*setup));
   if (environment.dry_run) return TrainResult();
   GR_ASSIGN_OR_RETURN(const std::unique_ptr<RunFolder> folder,
                       RunFolder::Open(setup->recipe, environment.force, environment.resume));

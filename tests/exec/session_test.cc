@@ -121,6 +121,28 @@ TEST_F(SessionTest, StatesTakeTheirNextValuesAllAtOnce) {
   }
 }
 
+// Either operand of these could give its memory to the result; only one may.
+TEST_F(SessionTest, AResultTakesTheMemoryOfOneOperandOnly) {
+  auto graph = Parse(R"(agraph (float[8] x) => (float[8] z)
+{
+  a = Neg(x)
+  b = Add(x, a)
+  c = Sub(a, x)
+  d = Mul(c, b)
+  e = Sub(d, c)
+  f = Mul(e, e)
+  z = Sub(f, x)
+})");
+  SessionOptions plain;
+  plain.optimize = false;
+  auto session = Session::Create(graph, &registry_, plain);
+  const Tensor x = Random({8}, 4);
+  ASSERT_TRUE((*session)->Run(std::vector<Tensor>{x}).ok());
+  auto want = EvaluateGraph(*graph, registry_, {{"x", Datum(x)}});
+  ASSERT_TRUE(want.ok());
+  ExpectNear((*session)->output(0).tensor, (*want)[0].tensor);
+}
+
 TEST_F(SessionTest, MissingInputsAndWrongShapesAreNamed) {
   auto session = Session::Create(Parse(kMlp), &registry_);
   const absl::Status missing = (*session)->Run(std::vector<Datum>{Datum()});

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <fstream>
 
 #include "ops/ops.h"
@@ -21,6 +22,7 @@ class TrainerTest : public testing::Test {
   void SetUp() override {
     RegisterOps(registry_);
     dir_ = testing::TempDir() + "/" + testing::UnitTest::GetInstance()->current_test_info()->name();
+    std::filesystem::remove_all(dir_);
     ASSERT_TRUE(CreateDirs(dir_).ok());
     std::ofstream csv(dir_ + "/rings.csv");
     csv << "x,y,label\n";
@@ -32,8 +34,10 @@ class TrainerTest : public testing::Test {
     }
     auto graph = ParseGraph(R"(<ir_version: 8, opset_import: ["" : 17]>
 agraph (float[N, 2] x) => (float[N, 2] y)
-<float[16, 2] w1 = {)" + Numbers(32) + R"(}, float[16] b1 = {)" + Numbers(16) + R"(},
- float[2, 16] w2 = {)" + Numbers(32) + R"(}, float[2] b2 = {0, 0}>
+<float[16, 2] w1 = {)" + Numbers(32) +
+                            R"(}, float[16] b1 = {)" + Numbers(16) + R"(},
+ float[2, 16] w2 = {)" + Numbers(32) +
+                            R"(}, float[2] b2 = {0, 0}, float ratio = {0.1}>
 {
   h = Gemm <transB = 1> (x, w1, b1)
   a = Tanh(h)
@@ -41,19 +45,6 @@ agraph (float[N, 2] x) => (float[N, 2] y)
   l = Gemm <transB = 1> (d, w2, b2)
   y = Softmax(l)
 })");
-    if (!graph.ok()) {
-      graph = ParseGraph(R"(<ir_version: 8, opset_import: ["" : 17]>
-agraph (float[N, 2] x) => (float[N, 2] y)
-<float[16, 2] w1 = {)" + Numbers(32) + R"(}, float[16] b1 = {)" + Numbers(16) + R"(},
- float[2, 16] w2 = {)" + Numbers(32) + R"(}, float[2] b2 = {0, 0}, float ratio = {0.1}>
-{
-  h = Gemm <transB = 1> (x, w1, b1)
-  a = Tanh(h)
-  d = Dropout(a, ratio)
-  l = Gemm <transB = 1> (d, w2, b2)
-  y = Softmax(l)
-})");
-    }
     ASSERT_TRUE(graph.ok()) << graph.status().message();
     ASSERT_TRUE(ExportOnnx(**graph, dir_ + "/model.onnx").ok());
     recipe_.mutable_model()->set_path(dir_ + "/model.onnx");
@@ -90,8 +81,8 @@ TEST_F(TrainerTest, LearnsWhatNoLineDivides) {
   auto result = Train(recipe_, registry_, {});
   ASSERT_TRUE(result.ok()) << result.status().message();
   EXPECT_GE(Result(*result, "val_accuracy"), 0.97);
-  for (const char* file : {"best.onnx", "last.onnx", "train.onnx", "recipe.txtpb", "env.json", "summary.json",
-                           "metrics.csv", "metrics.jsonl", "report.html"}) {
+  for (const char* file : {"best.onnx", "last.onnx", "train.onnx", "recipe.txtpb", "env.json",
+                           "summary.json", "metrics.csv", "metrics.jsonl", "report.html"}) {
     EXPECT_TRUE(FileExists(dir_ + "/run/" + file)) << file;
   }
   // What is exported is for inference: no Dropout, the normalisation inside.
@@ -142,7 +133,7 @@ TEST_F(TrainerTest, AFolderThatHoldsARunIsNotOverwrittenUnasked) {
 
 TEST_F(TrainerTest, ADivergedRunIsANumericError) {
   recipe_.mutable_optimizer()->mutable_sgd();
-  recipe_.mutable_optimizer()->set_lr(1e30);
+  recipe_.mutable_optimizer()->set_lr(1e38);
   recipe_.mutable_data()->set_normalize(recipe::Data::NONE);
   const auto result = Train(recipe_, registry_, {});
   EXPECT_EQ(KindOf(result.status()), ErrorKind::kNumeric) << result.status().message();
