@@ -100,14 +100,22 @@ class NativeReorder : public Kernel {
   int64_t clear_;
 };
 
-// oneDNN's reorder; the kernel interface has no scratch memory here, so one that needs some is not
-// taken.
+// oneDNN's reorder. Reorders that need scratch memory (into Winograd's weights) run when a plan is
+// made, so that they may allocate it.
 std::unique_ptr<Kernel> OneDnnReorder(DType dtype, const Dims& dims, const Layout& from,
                                       const Layout& to) {
   class ReorderKernel : public Kernel {
    public:
     explicit ReorderKernel(onednn::Program program) : program_(std::move(program)) {}
-    absl::Status Run(RunContext& r) const override { return program_.Run(r); }
+    absl::Status Run(RunContext& r) const override {
+      if (program_.scratch_bytes() == 0) return program_.Run(r);
+      GR_ASSIGN_OR_RETURN(Tensor scratch,
+                          Tensor::Allocate(DType::kUInt8, {program_.scratch_bytes()}));
+      const Datum* inputs[] = {&r.input_datum(0)};
+      Datum* outputs[] = {&r.output_datum(0)};
+      RunContext own(inputs, 1, outputs, 1, scratch.mutable_raw(), 0, 0);
+      return program_.Run(own);
+    }
     std::string info() const override { return program_.info(); }
 
    private:
@@ -117,10 +125,7 @@ std::unique_ptr<Kernel> OneDnnReorder(DType dtype, const Dims& dims, const Layou
   const auto to_md = onednn::Describe(dtype, dims, to);
   if (!from_md || !to_md || onednn::IsAny(*from_md) || onednn::IsAny(*to_md)) return nullptr;
   onednn::Program program;
-  if (!program.AddReorder(*from_md, onednn::In(0), *to_md, onednn::Out(0)) ||
-      program.scratch_bytes() > 0) {
-    return nullptr;
-  }
+  if (!program.AddReorder(*from_md, onednn::In(0), *to_md, onednn::Out(0))) return nullptr;
   return std::make_unique<ReorderKernel>(std::move(program));
 }
 
