@@ -350,7 +350,7 @@ void RegisterCastOps(OpRegistry& ops) {
               })
               .Try(Sample().In({2, 3}).In({1}))
               .Try(Sample().In({2, 3}).In(Tensor::Of<double>({1}, {0}))));
-  constexpr DTypeSet kBits = kCastTypes | kComplex;
+  static constexpr DTypeSet kBits = kCastTypes | kComplex;
   ops.Add(OpDef("BitCast", 26)
               .Input("input", "T1")
               .Output("output", "any")
