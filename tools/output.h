@@ -1,0 +1,26 @@
+// What a verb says: results on stdout, messages on stderr.
+#pragma once
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+
+namespace graphrun::cli {
+
+void PrintText(absl::string_view text);
+void WarnText(absl::string_view text);
+
+template <typename... Parts>
+void Print(const Parts&... parts) {
+  PrintText(absl::StrCat(parts...));
+}
+// "graphrun: ..." and a line's end.
+template <typename... Parts>
+void Warn(const Parts&... parts) {
+  WarnText(absl::StrCat("graphrun: ", parts..., "\n"));
+}
+
+// Errors: kIo where a line of results could not be written (a full disk).
+absl::Status FlushOutput();
+
+}  // namespace graphrun::cli
