@@ -67,6 +67,8 @@ std::vector<FlagSpec> CommonFlags() {
 absl::StatusOr<Flags> Flags::Parse(const Verb& verb, const std::vector<std::string>& words) {
   Flags flags;
   flags.verb_ = &verb;
+  flags.command_line_ = absl::StrCat("graphrun ", verb.name);
+  for (const std::string& word : words) absl::StrAppend(&flags.command_line_, " ", word);
   const std::vector<FlagSpec> specs = AllFlags(verb);
   bool only_arguments = false;
   for (size_t i = 0; i < words.size(); ++i) {
@@ -81,9 +83,8 @@ absl::StatusOr<Flags> Flags::Parse(const Verb& verb, const std::vector<std::stri
     }
     const bool is_long = word[1] == '-';
     const size_t equals = is_long ? word.find('=') : std::string::npos;
-    std::string name = word.substr(is_long ? 2 : 1, equals == std::string::npos
-                                                        ? std::string::npos
-                                                        : equals - 2);
+    std::string name =
+        word.substr(is_long ? 2 : 1, equals == std::string::npos ? std::string::npos : equals - 2);
     auto matches = [&](absl::string_view wanted) {
       return std::find_if(specs.begin(), specs.end(), [&](const FlagSpec& f) {
         return is_long ? wanted == f.name : wanted.size() == 1 && wanted[0] == f.letter;
@@ -134,6 +135,14 @@ absl::StatusOr<Flags> Flags::Parse(const Verb& verb, const std::vector<std::stri
 }
 
 bool Flags::On(absl::string_view name) const { return Get(name) == "true"; }
+
+absl::StatusOr<bool> Flags::OnOff(absl::string_view name, bool otherwise) const {
+  if (!Has(name)) return otherwise;
+  const std::string value = Get(name);
+  if (value == "on") return true;
+  if (value == "off") return false;
+  return UsageError("--", name, " takes on or off, not \"", value, "\"");
+}
 
 std::string Flags::Get(absl::string_view name, absl::string_view otherwise) const {
   const auto it = values_.find(std::string(name));

@@ -13,11 +13,11 @@
 namespace graphrun::cli {
 
 struct FlagSpec {
-  const char* name;    // without dashes
-  const char* value;   // what stands behind it in the help text ("N", "FILE"); "": a switch
+  const char* name;   // without dashes
+  const char* value;  // what stands behind it in the help text ("N", "FILE"); "": a switch
   const char* help;
   bool repeated = false;
-  char letter = 0;     // "-o FILE"
+  char letter = 0;  // "-o FILE"
 };
 
 class Flags;
@@ -48,6 +48,8 @@ class Flags {
   bool Has(absl::string_view name) const { return values_.count(std::string(name)) > 0; }
   // A switch; false where it is not given.
   bool On(absl::string_view name) const;
+  // "on" or "off". Errors: kUsage.
+  absl::StatusOr<bool> OnOff(absl::string_view name, bool otherwise) const;
   std::string Get(absl::string_view name, absl::string_view otherwise = "") const;
   std::vector<std::string> All(absl::string_view name) const;
   // Errors: kUsage naming the flag and what it takes.
@@ -63,6 +65,8 @@ class Flags {
                                             int64_t low) const;
 
   const std::vector<std::string>& arguments() const { return arguments_; }
+  // The words as they were given, for logs.
+  const std::string& command_line() const { return command_line_; }
   const std::string& argument(size_t i) const { return arguments_[i]; }
   const Verb& verb() const { return *verb_; }
 
@@ -70,6 +74,7 @@ class Flags {
   const Verb* verb_ = nullptr;
   std::map<std::string, std::vector<std::string>> values_;
   std::vector<std::string> arguments_;
+  std::string command_line_;
 };
 
 // The text of `graphrun VERB --help`.

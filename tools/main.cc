@@ -17,15 +17,21 @@
 namespace graphrun::cli {
 namespace {
 
-std::vector<Verb> Verbs() { return {VerifyVerb()}; }
+std::vector<Verb> Verbs() {
+  return {RunVerb(),   VerifyVerb(), InspectVerb(), CheckVerb(),
+          PlanVerb(),  BenchVerb(), OpsVerb(),    CoverageVerb()};
+}
 
 constexpr char kExitCodes[] =
-    "Exit codes: 0 ok, 1 a bug of graphrun, 2 usage, 3 model, 4 data, 5 checkpoint, 6 input or output,\n"
-    "7 memory or a limit, 8 numeric (diverged), 9 locked, 10 plugin, 130 and 143 stopped by a signal.\n";
+    "Exit codes: 0 ok, 1 a bug of graphrun, 2 usage, 3 model, 4 data, 5 checkpoint, 6 input or "
+    "output,\n"
+    "7 memory or a limit, 8 numeric (diverged), 9 locked, 10 plugin, 130 and 143 stopped by a "
+    "signal.\n";
 
 std::string Overview(const std::vector<Verb>& verbs) {
   std::string out =
-      "graphrun VERB ... runs, trains and examines ONNX models.\n\nVerbs (graphrun VERB --help says "
+      "graphrun VERB ... runs, trains and examines ONNX models.\n\nVerbs (graphrun VERB --help "
+      "says "
       "more):\n";
   for (const Verb& v : verbs) {
     std::string name = v.name;
@@ -94,6 +100,7 @@ int Main(const std::vector<std::string>& words) {
     }
   }
   const absl::Status written = FlushOutput();
+  if (const int code = SignalExitCode(status); code != 0) return code;
   if (!status.ok()) return Fail(status, json);
   if (!written.ok()) return Fail(written, json);
   return 0;
@@ -104,10 +111,11 @@ int Main(const std::vector<std::string>& words) {
 
 int main(int argc, char** argv) {
   if (const char* missing = graphrun::MissingCpuFeature()) {
-    fprintf(stderr,
-            "graphrun: this program was compiled for processors with %s, which this one lacks; "
-            "compile it here, or with -DGRAPHRUN_MARCH=x86-64-v3 or another that this machine has\n",
-            missing);
+    fprintf(
+        stderr,
+        "graphrun: this program was compiled for processors with %s, which this one lacks; "
+        "compile it here, or with -DGRAPHRUN_MARCH=x86-64-v3 or another that this machine has\n",
+        missing);
     return static_cast<int>(graphrun::ErrorKind::kUsage);
   }
   try {

@@ -20,6 +20,11 @@ void Warn(const Parts&... parts) {
   WarnText(absl::StrCat("graphrun: ", parts..., "\n"));
 }
 
+// What a verb returns that was stopped by a signal after saving: exit code 128 + signal.
+absl::Status StoppedBySignal(int signal);
+// That exit code; 0 for any other status.
+int SignalExitCode(const absl::Status& status);
+
 // Errors: kIo where a line of results could not be written (a full disk).
 absl::Status FlushOutput();
 

@@ -22,8 +22,7 @@ absl::StatusOr<Pattern> Pattern::Compile(absl::string_view flag, const std::stri
 }
 
 bool Pattern::Matches(const std::string& text) const {
-  return compiled_ == nullptr ||
-         regexec(compiled_.get(), text.c_str(), 0, nullptr, 0) == 0;
+  return compiled_ == nullptr || regexec(compiled_.get(), text.c_str(), 0, nullptr, 0) == 0;
 }
 
 }  // namespace graphrun::cli

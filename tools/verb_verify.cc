@@ -71,11 +71,20 @@ std::string XmlText(absl::string_view text) {
   std::string out;
   for (const char c : text) {
     switch (c) {
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '&': out += "&amp;"; break;
-      case '"': out += "&quot;"; break;
-      default: out += static_cast<unsigned char>(c) < 32 && c != '\n' && c != '\t' ? '?' : c;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '&':
+        out += "&amp;";
+        break;
+      case '"':
+        out += "&quot;";
+        break;
+      default:
+        out += static_cast<unsigned char>(c) < 32 && c != '\n' && c != '\t' ? '?' : c;
     }
   }
   return out;
@@ -83,14 +92,15 @@ std::string XmlText(absl::string_view text) {
 
 std::string JUnit(const std::vector<Row>& rows, const std::vector<int>& counts, double seconds) {
   std::string xml = absl::StrFormat(
-      "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"graphrun verify\" tests=\"%d\" "
+      "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"graphrun verify\" "
+      "tests=\"%d\" "
       "failures=\"%d\" errors=\"%d\" time=\"%.3f\">\n",
       rows.size(), counts[1], counts[2] + counts[3] + counts[4], seconds);
   for (const Row& row : rows) {
     const std::string folder = FolderOf(row.name);
     absl::StrAppend(&xml, "  <testcase classname=\"", XmlText(folder), "\" name=\"",
-                    XmlText(BaseName(row.name)), "\" time=\"",
-                    absl::StrFormat("%.6f", row.seconds), "\"");
+                    XmlText(BaseName(row.name)), "\" time=\"", absl::StrFormat("%.6f", row.seconds),
+                    "\"");
     if (row.verdict == Verdict::kPass) {
       xml += "/>\n";
       continue;
@@ -106,8 +116,9 @@ std::string Report(const std::vector<Row>& rows, const std::vector<int>& counts,
   JsonWriter json(2);
   json.BeginObject().Key("cases").BeginArray();
   for (const Row& row : rows) {
-    json.BeginObject().Field("name", row.name).Field(
-        "result", kJsonVerdicts[static_cast<int>(row.verdict)]);
+    json.BeginObject()
+        .Field("name", row.name)
+        .Field("result", kJsonVerdicts[static_cast<int>(row.verdict)]);
     if (row.verdict != Verdict::kPass) json.Field("message", row.message);
     json.Field("seconds", row.seconds).EndObject();
   }
@@ -118,8 +129,7 @@ std::string Report(const std::vector<Row>& rows, const std::vector<int>& counts,
 
 absl::StatusOr<VerifyOptions> ReadOptions(const Flags& flags) {
   VerifyOptions options;
-  GR_ASSIGN_OR_RETURN(const std::string opt, flags.Choice("opt", "on", {"on", "off"}));
-  options.session.optimize = opt == "on";
+  GR_ASSIGN_OR_RETURN(options.session.optimize, flags.OnOff("opt", true));
   GR_ASSIGN_OR_RETURN(const int64_t threads, flags.Int("threads", 0, 0, 4096));
   options.session.threads = static_cast<int>(threads);
   if (flags.Has("rtol")) {
@@ -145,7 +155,8 @@ absl::Status Run(const Flags& flags) {
       if (match.Matches(c.name)) cases.push_back(std::move(c));
   }
   if (cases.empty()) {
-    return UsageError("no case matches --match \"", flags.Get("match"), "\"; --list shows them all");
+    return UsageError("no case matches --match \"", flags.Get("match"),
+                      "\"; --list shows them all");
   }
   if (flags.On("list")) {
     for (const CaseFolder& c : cases) Print(c.name, "\n");
@@ -178,7 +189,8 @@ absl::Status Run(const Flags& flags) {
     PrintText(Report(rows, counts, seconds));
   } else {
     Print(counts[0], " of ", rows.size(), " cases pass");
-    const char* words[] = {"", " give other numbers", " end in an error", " crash", " take too long"};
+    const char* words[] = {"", " give other numbers", " end in an error", " crash",
+                           " take too long"};
     for (size_t i = 1; i < counts.size(); ++i)
       if (counts[i] > 0) Print(", ", counts[i], words[i]);
     Print("; ", HumanSeconds(seconds), "\n");

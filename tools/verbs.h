@@ -5,6 +5,14 @@
 
 namespace graphrun::cli {
 
+Verb TrainVerb();
+Verb RunVerb();
 Verb VerifyVerb();
+Verb InspectVerb();
+Verb CheckVerb();
+Verb PlanVerb();
+Verb BenchVerb();
+Verb OpsVerb();
+Verb CoverageVerb();
 
 }  // namespace graphrun::cli

@@ -57,7 +57,8 @@ absl::Status VerifyCase(const std::string& folder, const OpRegistry& registry,
     compared = compared || !set.outputs.empty();
   }
   if (!compared) {
-    return DataError(folder, ": no test_data_set_0 with an output_0.pb: there is nothing to compare");
+    return DataError(folder,
+                     ": no test_data_set_0 with an output_0.pb: there is nothing to compare");
   }
   return absl::OkStatus();
 }
@@ -65,8 +66,9 @@ absl::Status VerifyCase(const std::string& folder, const OpRegistry& registry,
 absl::StatusOr<std::vector<CaseFolder>> FindCases(const std::string& folder) {
   if (!FileExists(folder)) return IoError(folder, ": there is no such folder");
   if (!IsFolder(folder)) {
-    return IoError(folder, ": is a file; verify takes a folder with model.onnx and test_data_set_0, "
-                           "or a folder of such folders");
+    return IoError(folder,
+                   ": is a file; verify takes a folder with model.onnx and test_data_set_0, "
+                   "or a folder of such folders");
   }
   std::vector<CaseFolder> cases;
   GR_RETURN_IF_ERROR(Walk(folder, BaseName(folder), 0, &cases));

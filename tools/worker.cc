@@ -116,8 +116,7 @@ absl::Status ForEachInWorkers(int count, double time_limit, absl::FunctionRef<st
       for (int i = next; i < count; ++i) {
         const auto start = Clock::now();
         const std::string text = job(i);
-        const Frame frame{text.size(),
-                          std::chrono::duration<double>(Clock::now() - start).count()};
+        const Frame frame{text.size(), std::chrono::duration<double>(Clock::now() - start).count()};
         if (!WriteAll(ends[1], &frame, sizeof(frame)) ||
             !WriteAll(ends[1], text.data(), text.size())) {
           break;

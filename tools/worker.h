@@ -18,8 +18,8 @@ struct JobResult {
   double seconds = 0;
 };
 
-// Calls job(i) for i in [0, count) in order, in a child of this process that is replaced whenever it
-// dies or a job takes longer than `time_limit` seconds, and done(i, result) in this process. The
+// Calls job(i) for i in [0, count) in order, in a child of this process that is replaced whenever
+// it dies or a job takes longer than `time_limit` seconds, and done(i, result) in this process. The
 // children are forked: REQUIRES that this process has not started threads. Errors: kIo where no
 // child can be made.
 absl::Status ForEachInWorkers(int count, double time_limit, absl::FunctionRef<std::string(int)> job,

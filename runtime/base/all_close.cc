@@ -38,9 +38,12 @@ struct Differences {
 
 std::string ElementText(const Tensor& t, int64_t i) {
   switch (t.dtype()) {
-    case DType::kString: return absl::StrCat("\"", t.data<std::string>()[i], "\"");
-    case DType::kInt64: return absl::StrCat(t.data<int64_t>()[i]);
-    case DType::kUInt64: return absl::StrCat(t.data<uint64_t>()[i]);
+    case DType::kString:
+      return absl::StrCat("\"", t.data<std::string>()[i], "\"");
+    case DType::kInt64:
+      return absl::StrCat(t.data<int64_t>()[i]);
+    case DType::kUInt64:
+      return absl::StrCat(t.data<uint64_t>()[i]);
     case DType::kComplex64: {
       const std::complex<float> c = t.data<std::complex<float>>()[i];
       return absl::StrCat(c.real(), c.imag() < 0 ? "" : "+", c.imag(), "i");
@@ -49,7 +52,8 @@ std::string ElementText(const Tensor& t, int64_t i) {
       const std::complex<double> c = t.data<std::complex<double>>()[i];
       return absl::StrCat(c.real(), c.imag() < 0 ? "" : "+", c.imag(), "i");
     }
-    default: return absl::StrCat(t.AsDouble(i));
+    default:
+      return absl::StrCat(t.AsDouble(i));
   }
 }
 
@@ -77,12 +81,18 @@ void CompareComplex(const Tensor& got, const Tensor& want, const Tolerance& tole
 
 absl::string_view KindName(Type::Kind kind) {
   switch (kind) {
-    case Type::Kind::kTensor: return "a tensor";
-    case Type::Kind::kSequence: return "a sequence";
-    case Type::Kind::kOptional: return "an optional";
-    case Type::Kind::kMap: return "a map";
-    case Type::Kind::kSparseTensor: return "a sparse tensor";
-    case Type::Kind::kUnknown: break;
+    case Type::Kind::kTensor:
+      return "a tensor";
+    case Type::Kind::kSequence:
+      return "a sequence";
+    case Type::Kind::kOptional:
+      return "an optional";
+    case Type::Kind::kMap:
+      return "a map";
+    case Type::Kind::kSparseTensor:
+      return "a sparse tensor";
+    case Type::Kind::kUnknown:
+      break;
   }
   return "nothing";
 }
@@ -122,11 +132,11 @@ absl::Status AllClose(const Tensor& got, const Tensor& want, const Tolerance& to
   if (IsFloat(got.dtype()) || IsComplex(got.dtype())) {
     allowed = absl::StrCat(" (rtol ", tolerance.rtol, ", atol ", tolerance.atol, ")");
   }
-  return MakeError(ErrorKind::kNumeric,
-                   absl::StrCat(differences.count, " of ", n, n == 1 ? " element" : " elements",
-                                " differ", differences.count == 1 ? "s" : "", ", the most at ",
-                                Position(i, got.dims()), ": got ", ElementText(got, i),
-                                ", expected ", ElementText(want, i), allowed));
+  return MakeError(
+      ErrorKind::kNumeric,
+      absl::StrCat(differences.count, " of ", n, n == 1 ? " element" : " elements", " differ",
+                   differences.count == 1 ? "s" : "", ", the most at ", Position(i, got.dims()),
+                   ": got ", ElementText(got, i), ", expected ", ElementText(want, i), allowed));
 }
 
 absl::Status AllClose(const Datum& got, const Datum& want, const Tolerance& tolerance) {
@@ -136,8 +146,8 @@ absl::Status AllClose(const Datum& got, const Datum& want, const Tolerance& tole
   }
   if (got.is_tensor()) return AllClose(got.tensor, want.tensor, tolerance);
   if (got.items.size() != want.items.size()) {
-    return MakeError(ErrorKind::kNumeric, absl::StrCat("has ", got.items.size(), " items, expected ",
-                                                       want.items.size()));
+    return MakeError(ErrorKind::kNumeric, absl::StrCat("has ", got.items.size(),
+                                                       " items, expected ", want.items.size()));
   }
   if (got.kind == Type::Kind::kMap) {
     GR_RETURN_IF_ERROR(Annotate(AllClose(got.keys, want.keys, tolerance), "keys"));

@@ -1,0 +1,39 @@
+// Models named on the command line, and values for their inputs.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "runtime/exec/session.h"
+#include "runtime/ir/graph.h"
+#include "tools/flags.h"
+
+namespace graphrun::cli {
+
+// The flags that ReadSession reads: --threads, --opt.
+std::vector<FlagSpec> SessionFlags();
+absl::StatusOr<SessionOptions> ReadSession(const Flags& flags);
+
+// The flags that ReadInputs reads: --input, --random, --shape, --batch, --seed.
+std::vector<FlagSpec> InputFlags();
+
+// The types of a graph's inputs made concrete: --shape NAME=2,3, --batch for the first axis where
+// it is not fixed, 1 for every other symbol or unknown size. Unknown types stay as they are.
+// Errors: kUsage.
+absl::StatusOr<std::vector<Type>> ConcreteInputs(const Graph& graph, const Flags& flags);
+
+// A value for each input: from --input (npy, npz, pb files or numbers), the input's default, or
+// random numbers (floats from N(0, 1), integers from 0 to 9) where --random is given or `random`.
+// Errors: kUsage naming the inputs that have no value.
+absl::StatusOr<std::vector<Datum>> ReadInputs(const Graph& graph, const Flags& flags, bool random);
+
+// Random numbers of that type: REQUIRES a concrete tensor type.
+absl::StatusOr<Tensor> RandomTensor(const TensorType& type, uint64_t seed);
+
+// A file's value: npy, pb; or "1,2,3" as numbers of that type.
+absl::StatusOr<Datum> ReadValue(const std::string& text, const Type& type);
+
+}  // namespace graphrun::cli

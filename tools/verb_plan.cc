@@ -1,0 +1,74 @@
+#include "runtime/base/status.h"
+#include "runtime/ir/text.h"
+#include "runtime/onnx/import.h"
+#include "runtime/report/json.h"
+#include "tools/model_inputs.h"
+#include "tools/output.h"
+#include "tools/registry.h"
+#include "tools/verbs.h"
+
+namespace graphrun::cli {
+namespace {
+
+std::string Json(const ExecutionPlan& plan) {
+  JsonWriter json(2);
+  json.BeginObject().Field("arena_bytes", plan.arena_bytes());
+  json.Field("constant_bytes", plan.constant_bytes()).Field("threads", plan.threads());
+  json.Key("steps").BeginArray();
+  for (const ExecutionPlan::Step& step : plan.steps()) {
+    json.BeginObject().Field("name", step.label).Field("op", step.op).Field("kernel", step.kernel);
+    json.Field("info", step.info).Field("scratch_bytes", step.scratch_bytes);
+    json.Key("outputs").BeginArray();
+    for (const int slot : step.outputs) {
+      if (slot < 0) continue;
+      const ExecutionPlan::Slot& s = plan.slots()[static_cast<size_t>(slot)];
+      json.BeginObject().Field("name", s.name).Field("type", s.type.ToString());
+      json.Field("layout",
+                 s.layout.ToString(s.type.tensor.shape.has_rank() ? s.type.tensor.shape.rank() : 0))
+          .EndObject();
+    }
+    json.EndArray().EndObject();
+  }
+  return json.EndArray().EndObject().Finish() + "\n";
+}
+
+absl::Status Run(const Flags& flags) {
+  GR_ASSIGN_OR_RETURN(const SessionOptions session, ReadSession(flags));
+  GR_ASSIGN_OR_RETURN(const std::unique_ptr<Graph> graph, ImportOnnx(flags.argument(0)));
+  GR_ASSIGN_OR_RETURN(std::vector<Type> types, ConcreteInputs(*graph, flags));
+  for (size_t i = 0; i < types.size(); ++i)
+    if (graph->inputs()[i]->is_initializer()) types[i] = Type();
+  GR_ASSIGN_OR_RETURN(const std::unique_ptr<OpRegistry> registry, MakeRegistry(flags));
+  CompileOptions options;
+  options.optimize = session.optimize;
+  options.threads = session.threads;
+  const auto plan = ExecutionPlan::Compile(*graph, *registry, types, options);
+  if (!plan.ok()) return Annotate(plan.status(), flags.argument(0));
+  PrintText(flags.On("json")   ? Json(**plan)
+            : flags.On("text") ? PrintGraph((*plan)->graph(), {true, false, true, 8})
+                               : (*plan)->ToString());
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+Verb PlanVerb() {
+  Verb verb{"plan",
+            "MODEL.onnx",
+            "prints the execution plan: steps, kernels, layouts, memory",
+            "",
+            "graphrun plan model.onnx\n"
+            "graphrun plan model.onnx --batch 32 --threads 1\n"
+            "graphrun plan model.onnx --shape x=1,3,224,224 --opt off",
+            {{"shape", "NAME=D,D", "sizes of an input that the model leaves open", true},
+             {"batch", "N", "the first axis of inputs that leave it open (1)"},
+             {"text", "", "print the rewritten graph in ONNX's text syntax instead"}},
+            1,
+            1,
+            Run};
+  for (const FlagSpec& f : SessionFlags()) verb.flags.push_back(f);
+  verb.flags.push_back({"json", "", "print the plan as JSON"});
+  return verb;
+}
+
+}  // namespace graphrun::cli
