@@ -3,6 +3,8 @@
 // In a Graph every node has a version of its own; a file imports one version a domain. Nodes that
 // mean something else at that version are written as calls of functions, which import versions of
 // their own: domain "ai.graphrun.versions", a body of that one node. Reading undoes it.
+// ONNX's checker (1.12 and later) refuses functions whose operators differ from the model's version
+// of them: a model for other tools is converted to one version first, and then nothing is wrapped.
 #pragma once
 
 #include "absl/status/status.h"
