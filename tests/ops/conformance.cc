@@ -403,7 +403,7 @@ absl::Status CheckGradient(const OpDef& def, const Sample& sample, const OpRegis
     {
       // Fourth-order central difference: error h^4, so that 1e-6 relative is reached well above
       // rounding.
-      constexpr double h = 1e-3;
+      constexpr double h = 1e-4;
       GR_ASSIGN_OR_RETURN(const double p1, loss_at(h));
       GR_ASSIGN_OR_RETURN(const double m1, loss_at(-h));
       GR_ASSIGN_OR_RETURN(const double p2, loss_at(2 * h));
