@@ -16,7 +16,7 @@ absl::StatusOr<std::unique_ptr<Kernel>> NativeMatMul(PrepareContext& c) {
   const float alpha = c.Float("alpha", 1);
   std::unique_ptr<Kernel> kernel;
   DispatchDType(NumericTypes(), c.input_dtype(0), [&]<typename T>() {
-    kernel = MakeKernel([s, alpha](RunContext& r) {
+    kernel = MakeKernel([=](RunContext& r) {
       T* y = r.output(0).mutable_data<T>();
       BatchedMatMul(s, r.input(0).data<T>(), r.input(1).data<T>(),
                     [&](int64_t batch, int64_t i, int64_t j, const ProductSum<T>* sums, int64_t n) {

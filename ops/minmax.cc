@@ -153,8 +153,8 @@ absl::Status InferClip(InferContext& c) {
 }  // namespace
 
 void RegisterMinmaxOps(OpRegistry& ops) {
-  const auto larger = [](auto a, auto b) { return (b > a) | (b != b) ? b : a; };
-  const auto smaller = [](auto a, auto b) { return (b < a) | (b != b) ? b : a; };
+  const auto larger = [](auto a, auto b) { return ((b > a) | (b != b)) ? b : a; };
+  const auto smaller = [](auto a, auto b) { return ((b < a) | (b != b)) ? b : a; };
   const auto add = [](auto a, auto b) { return a + b; };
   const auto keep = [](auto v, int) { return v; };
   const auto divide = [](auto v, int n) { return v / static_cast<decltype(v)>(n); };
