@@ -18,8 +18,8 @@ namespace graphrun::cli {
 namespace {
 
 std::vector<Verb> Verbs() {
-  return {RunVerb(),   VerifyVerb(), InspectVerb(), CheckVerb(),
-          PlanVerb(),  BenchVerb(), OpsVerb(),    CoverageVerb()};
+  return {TrainVerb(), NewVerb(),  RunVerb(),   VerifyVerb(), InspectVerb(),
+          CheckVerb(), PlanVerb(), BenchVerb(), OpsVerb(),    CoverageVerb()};
 }
 
 constexpr char kExitCodes[] =

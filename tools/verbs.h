@@ -6,6 +6,7 @@
 namespace graphrun::cli {
 
 Verb TrainVerb();
+Verb NewVerb();
 Verb RunVerb();
 Verb VerifyVerb();
 Verb InspectVerb();
