@@ -105,6 +105,7 @@ void RegisterPrelu(OpRegistry& ops) {
                 return SameAsInput(c);
               })
               .InPlace(0, 0)
+              .Kernel("block", BlockKernel())
               .Kernel("native", NativeBinary<Types>(prelu))
               .PointwiseBlock(&BinaryBlock<decltype(prelu)>)
               // dx = dy where x > 0, else slope dy; dslope = 0 where x > 0, else x dy

@@ -93,6 +93,7 @@ OpDef Binary(const char* name, char op, F f) {
       .Infer(InferArithmetic(op))
       .InPlace(0, 0)
       .InPlace(1, 0)
+      .Kernel("block", BlockKernel())
       .Kernel("native", NativeBinary<NumericTypes>(f))
       .PointwiseBlock(&BinaryBlock<F>);
 }
@@ -115,6 +116,7 @@ void RegisterMod(OpRegistry& ops) {
               .Types("T", kNumeric)
               .Infer(BroadcastAll)
               .InPlace(0, 0)
+              .Kernel("block", BlockKernel())
               .Kernel("native", rule([](auto a, auto b) { return Modulo(a, b); },
                                      [](auto a, auto b) { return Remainder(a, b); }))
               .PointwiseBlock(

@@ -275,6 +275,7 @@ void RegisterCast(OpRegistry& ops) {
                 return SetCastOutput(c, dtype);
               })
               .NoOp(SameType)
+              .Kernel("block", BlockKernel())
               .Kernel("native", PrepareCast)
               .PointwiseBlock(CastBlock, CastParams)
               // dx = dy in x's element type

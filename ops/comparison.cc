@@ -24,6 +24,7 @@ OpDef Comparison(const char* name, int since, std::vector<int> versions, DTypeSe
 template <typename F>
 OpDef Order(const char* name, int since, std::vector<int> versions, F f) {
   return Comparison(name, since, std::move(versions), kNumeric)
+      .Kernel("block", BlockKernel())
       .Kernel("native", NativeBinary<NumericTypes, bool>(f))
       .PointwiseBlock(&BinaryBlock<F>)
       .Try(Sample().In({2, 3}).In({3}))
@@ -42,6 +43,7 @@ OpDef FloatTest(const char* name, int since, std::vector<int> versions, F f,
       .Types("T1", kFloats | kSmallFloats)
       .Infer(BroadcastToBool)
       .NotDifferentiable("a truth value")
+      .Kernel("block", BlockKernel())
       .Kernel("native", NativeUnaryWith<Concat<FloatTypes, SmallFloatTypes>, bool>(f, params))
       .PointwiseBlock(&UnaryBlock<F>, params);
 }
@@ -53,6 +55,7 @@ void RegisterComparisonOps(OpRegistry& ops) {
   ops.Add(OldBinaryOp("Equal", {1}, {DType::kBool, DType::kInt32, DType::kInt64}, true));
   ops.Add(
       Comparison("Equal", 7, {7, 11, 13, 19}, kNumeric | kBools | kStringsOnly)
+          .Kernel("block", BlockKernel())
           .Kernel("native",
                   NativeBinary<Concat<NumericTypes, TypeList<bool, std::string>>, bool>(equal))
           .PointwiseBlock(&BinaryBlock<decltype(equal)>)

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "ops/native.h"
+#include "ops/pointwise_kernel.h"
 #include "ops/vector_math.h"
 #include "runtime/op/op_registry.h"
 
@@ -47,20 +48,20 @@ void BinaryBlock(const float* const* x, int, float* y, int64_t n, const float*) 
   GR_INDEPENDENT
   for (int64_t i = 0; i < n; ++i) y[i] = static_cast<float>(F()(a[i], b[i]));
 }
-// f(a, b) from the left over any number of inputs.
+// f(a, b) from the left over any number of inputs. Short runs keep their result apart: y may be any
+// of the inputs.
 template <typename F>
 void FoldBlock(const float* const* x, int num_inputs, float* y, int64_t n, const float*) {
-  const float* a = x[0];
-  if (num_inputs == 1) {
-    GR_INDEPENDENT
-    for (int64_t i = 0; i < n; ++i) y[i] = a[i];
-    return;
-  }
-  for (int k = 1; k < num_inputs; ++k) {
-    const float* b = x[k];
-    GR_INDEPENDENT
-    for (int64_t i = 0; i < n; ++i) y[i] = F()(a[i], b[i]);
-    a = y;
+  constexpr int64_t kRun = 64;
+  float total[kRun];
+  for (int64_t at = 0; at < n; at += kRun) {
+    const int64_t m = n - at < kRun ? n - at : kRun;
+    for (int64_t i = 0; i < m; ++i) total[i] = x[0][at + i];
+    for (int k = 1; k < num_inputs; ++k) {
+      const float* b = x[k] + at;
+      for (int64_t i = 0; i < m; ++i) total[i] = F()(total[i], b[i]);
+    }
+    for (int64_t i = 0; i < m; ++i) y[at + i] = total[i];
   }
 }
 
@@ -99,7 +100,7 @@ OpDef UnaryOp(const char* name, int since, std::vector<int> versions, DTypeSet d
       .Types("T", dtypes)
       .Infer(SameAsInput)
       .InPlace(0, 0);
-  def.Kernel("native", NativeUnaryWith<Types>(f, params));
+  def.Kernel("block", BlockKernel()).Kernel("native", NativeUnaryWith<Types>(f, params));
   def.PointwiseBlock(&UnaryBlock<B>, std::move(params));
   return def;
 }

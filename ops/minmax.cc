@@ -67,6 +67,7 @@ OpDef Fold(const char* name, std::vector<int> versions, DTypeSet dtypes, F f, L 
         return BroadcastAll(c);
       })
       .InPlace(FirstOfDistinct)
+      .Kernel("block", BlockKernel())
       .Kernel("native", NativeFold<Types>(f, last))
       .PointwiseBlock(block)
       .Try(Sample().In({2, 3}))
@@ -132,11 +133,22 @@ absl::StatusOr<std::unique_ptr<Kernel>> PrepareClip(PrepareContext& c) {
 void ClipBlock(const float* const* x, int num_inputs, float* y, int64_t n, const float*) {
   const float *a = x[0], *low = num_inputs > 1 ? x[1] : nullptr,
               *high = num_inputs > 2 ? x[2] : nullptr;
-  GR_INDEPENDENT
-  for (int64_t i = 0; i < n; ++i) y[i] = low != nullptr && a[i] < low[i] ? low[i] : a[i];
-  if (high == nullptr) return;
-  GR_INDEPENDENT
-  for (int64_t i = 0; i < n; ++i) y[i] = y[i] > high[i] ? high[i] : y[i];
+  if (low == nullptr && high == nullptr) {
+    GR_INDEPENDENT
+    for (int64_t i = 0; i < n; ++i) y[i] = a[i];
+  } else if (high == nullptr) {
+    GR_INDEPENDENT
+    for (int64_t i = 0; i < n; ++i) y[i] = a[i] < low[i] ? low[i] : a[i];
+  } else if (low == nullptr) {
+    GR_INDEPENDENT
+    for (int64_t i = 0; i < n; ++i) y[i] = a[i] > high[i] ? high[i] : a[i];
+  } else {
+    GR_INDEPENDENT
+    for (int64_t i = 0; i < n; ++i) {
+      const float raised = a[i] < low[i] ? low[i] : a[i];
+      y[i] = raised > high[i] ? high[i] : raised;
+    }
+  }
 }
 
 absl::Status InferClip(InferContext& c) {
@@ -208,6 +220,7 @@ void RegisterMinmaxOps(OpRegistry& ops) {
               .Infer(InferClip)
               .InPlace(0, 0)
               .NoGradientFor({1, 2})
+              .Kernel("block", BlockKernel())
               .Kernel("native", PrepareClip)
               .PointwiseBlock(ClipBlock)
               // dx = dy within the bounds, which belong to it, else 0

@@ -120,6 +120,7 @@ void RegisterPowerOps(OpRegistry& ops) {
               .Types("T1", kNumeric)
               .Infer(BroadcastAll)
               .InPlace(0, 0)
+              .Kernel("block", BlockKernel())
               .Kernel("native", PreparePow)
               .PointwiseBlock(PowBlock)
               .Gradient(PowGradient)

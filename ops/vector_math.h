@@ -185,7 +185,7 @@ inline float CosOnQuarter(float r) {
   return MulAdd(z * z, p, MulAdd(z, -0.5f, 1.0f));
 }
 
-// Sine and cosine for |x| <= kLargestAngle. Absolute error: 1e-7.
+// Sine and cosine for |x| <= kLargestAngle. Absolute error: 1.2e-7.
 inline float SinInRange(float x) {
   const Angle a = ReduceAngle(x);
   const float y = a.quadrant & 1 ? CosOnQuarter(a.r) : SinOnQuarter(a.r);

@@ -88,6 +88,7 @@ void RegisterWhereOps(OpRegistry& ops) {
               .InPlace(1, 0)
               .InPlace(2, 0)
               .NoGradientFor({0})
+              .Kernel("block", BlockKernel())
               .Kernel("native", PrepareWhere)
               .PointwiseBlock(WhereBlock)
               // dx = dy where the condition holds, dy where it does not

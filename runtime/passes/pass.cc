@@ -21,7 +21,8 @@ PassPipeline StandardPipeline(const OpRegistry& registry, bool fuse) {
       .Add({"equal-nodes", MergeEqualNodes})
       .Add({"dead-code", RemoveDeadCode});
   if (!fuse) return pipeline;
-  for (const auto phase : {Rewrite::Phase::kCanonical, Rewrite::Phase::kFuse}) {
+  for (const auto phase :
+       {Rewrite::Phase::kCanonical, Rewrite::Phase::kFuse, Rewrite::Phase::kPointwise}) {
     for (const Rewrite& rewrite : registry.rewrites()) {
       if (rewrite.phase == phase) pipeline.Add({rewrite.name, rewrite.run});
     }
