@@ -12,9 +12,10 @@ namespace {
 // The logarithm of a probability, at least -100, so that a certain mistake stays finite.
 Expr SafeLog(Expr p) { return Max(Log(p), -100.0); }
 
-// Mean over the batch of -log softmax(x)[target], class weights as the standard's
-// SoftmaxCrossEntropyLoss. With label smoothing s the target is (1 - s) one-hot + s / classes.
-// Szegedy et al. (arXiv:1512.00567), section 7.
+// Mean over the batch of -log softmax(x)[target], weighted by the target's class weight as in the
+// standard's SoftmaxCrossEntropyLoss. With label smoothing s the target is (1 - s) one-hot +
+// s / classes, Szegedy et al. (arXiv:1512.00567), section 7; class weights then weigh every class's
+// term, and the sum is still divided by the weights of the targets, as PyTorch does.
 class CrossEntropy : public Loss {
  public:
   explicit CrossEntropy(double smoothing) : smoothing_(smoothing) {}
@@ -34,10 +35,21 @@ class CrossEntropy : public Loss {
                   {{"reduction", "mean"}});
     }
     if (smoothing_ == 0) return loss;
-    return (1 - smoothing_) * loss - smoothing_ * ReduceMean(log_p, {}, false);
+    return (1 - smoothing_) * loss - smoothing_ * Uniform(in, log_p);
   }
 
  private:
+  // The mean of log p over the classes, then over the batch.
+  static Expr Uniform(const LossInputs& in, Expr log_p) {
+    if (!in.class_weights.is_defined()) return ReduceMean(log_p, {}, false);
+    std::vector<int64_t> along_classes(static_cast<size_t>(log_p.shape().rank()), 1);
+    along_classes[1] = -1;
+    Expr weighted = log_p * Reshape(in.class_weights, along_classes);
+    Expr classes = CastLike(Squeeze(DimOf(log_p, 1), {0}), log_p);
+    Expr total = ReduceSum(Gather(in.class_weights, in.target, 0), {}, false);
+    return ReduceSum(weighted, {}, false) / (classes * total);
+  }
+
   double smoothing_;
 };
 
@@ -54,7 +66,8 @@ class NegativeLogLikelihood : public Loss {
 };
 
 // Mean of -(t log p + (1 - t) log(1 - p)), p = sigmoid(x); from logits as max(x, 0) - x t + log(1 +
-// exp(-|x|)). With targets of several columns: the multi-label form.
+// exp(-|x|)). With targets of several columns: the multi-label form. Two class weights for a single
+// column weigh its targets 0 and 1; else there is one for each column.
 class BinaryCrossEntropy : public Loss {
  public:
   std::string name() const override { return "bce"; }
@@ -64,8 +77,18 @@ class BinaryCrossEntropy : public Loss {
     Expr x = in.output, t = in.target;
     Expr each = logits ? Max(x, 0.0) - x * t + Log(1.0 + Exp(-Abs(x)))
                        : -(t * SafeLog(x) + (1.0 - t) * SafeLog(1.0 - x));
-    if (in.class_weights.is_defined()) each = each * in.class_weights;
+    if (in.class_weights.is_defined()) each = each * WeightOf(in);
     return ReduceMean(each, {}, false);
+  }
+
+ private:
+  static Expr WeightOf(const LossInputs& in) {
+    const Shape& shape = in.output.shape();
+    const bool single = shape.rank() < 2 || (shape[1].is_number() && shape[1].value() == 1);
+    if (!single) return in.class_weights;
+    Expr of_zero = Slice(in.class_weights, {0}, {1}, {0});
+    Expr of_one = Slice(in.class_weights, {1}, {2}, {0});
+    return of_zero + (of_one - of_zero) * in.target;
   }
 };
 

@@ -151,6 +151,10 @@ absl::Status Check(bool ok, const char* field, double value, const char* range) 
   return UsageError("schedule.", field, " is ", value, " but must be ", range);
 }
 
+absl::Status LeastRate(const char* field, double value) {
+  return Check(value >= 0, field, value, "0 or more");
+}
+
 absl::StatusOr<std::unique_ptr<Schedule>> MakeBase(const recipe::Schedule& r) {
   using Result = std::unique_ptr<Schedule>;
   switch (r.kind_case()) {
@@ -174,16 +178,23 @@ absl::StatusOr<std::unique_ptr<Schedule>> MakeBase(const recipe::Schedule& r) {
                                r.exponential().gamma(), "above 0"));
       return Result(std::make_unique<ExponentialSchedule>(r.exponential().gamma()));
     case recipe::Schedule::kCosine:
+      GR_RETURN_IF_ERROR(LeastRate("cosine.min_lr", r.cosine().min_lr()));
       return Result(std::make_unique<CosineSchedule>(r.cosine().min_lr()));
     case recipe::Schedule::kPoly:
+      GR_RETURN_IF_ERROR(Check(r.poly().power() > 0, "poly.power", r.poly().power(), "above 0"));
+      GR_RETURN_IF_ERROR(LeastRate("poly.min_lr", r.poly().min_lr()));
       return Result(std::make_unique<PolySchedule>(r.poly().power(), r.poly().min_lr()));
     case recipe::Schedule::kPlateau:
       GR_RETURN_IF_ERROR(Check(r.plateau().factor() > 0 && r.plateau().factor() < 1,
                                "plateau.factor", r.plateau().factor(), "between 0 and 1"));
+      GR_RETURN_IF_ERROR(LeastRate("plateau.min_lr", r.plateau().min_lr()));
       return Result(std::make_unique<PlateauSchedule>(r.plateau().min_lr()));
     case recipe::Schedule::kOnecycle:
       GR_RETURN_IF_ERROR(Check(r.onecycle().rise() > 0 && r.onecycle().rise() < 1, "onecycle.rise",
                                r.onecycle().rise(), "between 0 and 1"));
+      GR_RETURN_IF_ERROR(Check(r.onecycle().start_factor() > 0, "onecycle.start_factor",
+                               r.onecycle().start_factor(), "above 0"));
+      GR_RETURN_IF_ERROR(LeastRate("onecycle.final_factor", r.onecycle().final_factor()));
       return Result(std::make_unique<OneCycleSchedule>(
           r.onecycle().start_factor(), r.onecycle().final_factor(), r.onecycle().rise()));
     case recipe::Schedule::kPlugin:

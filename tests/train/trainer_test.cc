@@ -55,6 +55,7 @@ agraph (float[N, 2] x) => (float[N, 2] y)
     recipe_.mutable_optimizer()->mutable_adam();
     recipe_.mutable_optimizer()->set_lr(0.02);
     recipe_.mutable_loop()->set_epochs(25);
+    recipe_.mutable_loop()->set_threads(1);
     recipe_.mutable_output()->set_dir(dir_ + "/run");
   }
 
