@@ -1,0 +1,158 @@
+"""The models of tools/bench_peers in PyTorch: exported to ONNX, and timed in training.
+
+usage: bench_torch.py export DIR NAME...        writes NAME.onnx (inference form) and NAME.train.onnx (training form)
+       bench_torch.py train NAME BATCH THREADS SECONDS   prints {"ms": median, "min_ms": ..., "mb": peak}
+"""
+
+import json
+import resource
+import sys
+import time
+import warnings
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+def mlp():
+    return nn.Sequential(nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 256), nn.ReLU(), nn.Linear(256, 10))
+
+
+def lenet():
+    def block(i, o):
+        return [nn.Conv2d(i, o, 3, padding=1), nn.BatchNorm2d(o), nn.ReLU(), nn.MaxPool2d(2)]
+    return nn.Sequential(*block(1, 32), *block(32, 64), nn.Flatten(), nn.Linear(64 * 49, 128), nn.ReLU(), nn.Dropout(0.5),
+                         nn.Linear(128, 10))
+
+
+def conv_norm(i, o, size, stride):
+    return nn.Sequential(nn.Conv2d(i, o, size, stride, size // 2, bias=False), nn.BatchNorm2d(o))
+
+
+class Residual(nn.Module):
+    def __init__(self, i, o, stride):
+        super().__init__()
+        self.body = nn.Sequential(conv_norm(i, o, 3, stride), nn.ReLU(), conv_norm(o, o, 3, 1))
+        self.skip = nn.Identity() if stride == 1 and i == o else conv_norm(i, o, 1, stride)
+
+    def forward(self, x):
+        return F.relu(self.body(x) + self.skip(x))
+
+
+def resnet18c():
+    """ResNet-18 for 32 x 32 images: a 3 x 3 stem and no pooling behind it."""
+    layers, width = [conv_norm(3, 64, 3, 1), nn.ReLU()], 64
+    for out, stride in ((64, 1), (64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), (512, 1)):
+        layers.append(Residual(width, out, stride))
+        width = out
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 10))
+
+
+class Attention(nn.Module):
+    def __init__(self, width, heads):
+        super().__init__()
+        self.heads, self.size = heads, width // heads
+        self.project, self.merge = nn.Linear(width, 3 * width), nn.Linear(width, width)
+
+    def forward(self, x):
+        batch, length, width = x.shape
+        qkv = self.project(x).reshape(batch, length, 3, self.heads, self.size).permute(2, 0, 3, 1, 4)
+        q, k, v = qkv.unbind(0)
+        weights = torch.softmax(q @ k.transpose(-1, -2) * self.size ** -0.5, -1)
+        return self.merge((weights @ v).transpose(1, 2).reshape(batch, length, width))
+
+
+class EncoderLayer(nn.Module):
+    def __init__(self, width, heads):
+        super().__init__()
+        self.attend = nn.Sequential(nn.LayerNorm(width), Attention(width, heads))
+        self.feed = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+    def forward(self, x):
+        x = x + self.attend(x)
+        return x + self.feed(x)
+
+
+class Encoder(nn.Module):
+    """A pre-norm transformer encoder over 128 words of 4,096, four layers of width 256."""
+    def __init__(self):
+        super().__init__()
+        self.words, self.places = nn.Embedding(4096, 256), nn.Parameter(torch.randn(1, 128, 256) * 0.02)
+        self.layers = nn.Sequential(*[EncoderLayer(256, 4) for _ in range(4)])
+        self.norm, self.out = nn.LayerNorm(256), nn.Linear(256, 10)
+
+    def forward(self, x):
+        return self.out(self.norm(self.layers(self.words(x) + self.places)).mean(1))
+
+
+class Lstm(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.lstm, self.out = nn.LSTM(40, 256), nn.Linear(256, 10)
+
+    def forward(self, x):
+        return self.out(self.lstm(x)[0][-1])
+
+
+MODELS = {"mlp": mlp, "lenet": lenet, "resnet18c": resnet18c, "encoder": Encoder, "lstm": Lstm}
+SAMPLES = {"mlp": (784,), "lenet": (1, 28, 28), "resnet18c": (3, 32, 32), "encoder": (128,)}
+
+
+def sample(name, batch):
+    torch.manual_seed(0)
+    if name == "lstm":
+        return torch.randn(50, batch, 40)
+    if name == "encoder":
+        return torch.randint(0, 4096, (batch, 128))
+    return torch.randn(batch, *SAMPLES[name])
+
+
+def export(folder, names):
+    warnings.simplefilter("ignore")
+    for name in names:
+        torch.manual_seed(0)
+        model = MODELS[name]()
+        axes = {"x": {1 if name == "lstm" else 0: "N"}, "y": {0: "N"}}
+        legacy = {"dynamo": False} if hasattr(torch.onnx, "dynamo_export") or torch.__version__ >= "2.5" else {}
+        for train in (False, True):
+            model.train(train)
+            mode = torch.onnx.TrainingMode.TRAINING if train else torch.onnx.TrainingMode.EVAL
+            torch.onnx.export(model, sample(name, 2), f"{folder}/{name}{'.train' if train else ''}.onnx", input_names=["x"],
+                              output_names=["y"], dynamic_axes=axes, opset_version=17, training=mode,
+                              do_constant_folding=not train, **legacy)
+
+
+def train(name, batch, threads, seconds):
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    model = MODELS[name]().train()
+    x, target = sample(name, batch), torch.randint(0, 10, (batch,))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+
+    def step():
+        began = time.perf_counter()
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), target)
+        loss.backward()
+        optimizer.step()
+        loss.item()
+        return time.perf_counter() - began
+
+    for _ in range(3):
+        step()
+    times, end = [], time.perf_counter() + seconds
+    while time.perf_counter() < end or len(times) < 5:
+        times.append(step())
+    times.sort()
+    print(json.dumps({"ms": times[len(times) // 2] * 1e3, "min_ms": times[0] * 1e3,
+                      "mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["export"]:
+        export(sys.argv[2], sys.argv[3:])
+    elif sys.argv[1:2] == ["train"]:
+        train(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), float(sys.argv[5]))
+    else:
+        sys.exit(__doc__)
