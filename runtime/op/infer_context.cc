@@ -36,10 +36,7 @@ absl::optional<std::vector<Dim>> InferContext::sizes(int i) const {
   if (const Tensor* t = constant(i)) {
     if (!IsInteger(t->dtype()) || t->rank() > 1) return absl::nullopt;
     std::vector<Dim> dims;
-    for (const int64_t v : t->AsInt64s()) {
-      if (v < 0) return absl::nullopt;
-      dims.push_back(Dim(v));
-    }
+    for (const int64_t v : t->AsInt64s()) dims.push_back(v < 0 ? Dim() : Dim(v));
     return dims;
   }
   if (known_ == nullptr) return absl::nullopt;

@@ -39,7 +39,7 @@ class InferContext : public NodeContext {
   const Tensor* constant(int i) const;
   // An integer input's elements as int64 where all are known.
   absl::optional<std::vector<int64_t>> ints(int i) const;
-  // An integer input's elements as sizes, symbols included, where at least their number is known.
+  // Integer elements as sizes, symbols included (negative: unknown), where their number is known.
   absl::optional<std::vector<Dim>> sizes(int i) const;
 
   void set_output(int i, DType dtype, Shape shape) {
