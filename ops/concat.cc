@@ -42,6 +42,8 @@ absl::Status InferConcat(InferContext& c) {
       if (joined[a].is_unknown() || x[a].is_number()) joined[a] = x[a];
     }
     if (x[axis].is_number()) {
+      if (x[axis].value() > INT64_MAX - total)
+        return c.Error("the sizes along axis ", axis, " overflow");
       total += x[axis].value();
     } else {
       ++symbols;

@@ -30,8 +30,8 @@ absl::StatusOr<Transform> TransformOf(int64_t size, int64_t parts, bool inverse,
   }
   Transform t;
   t.length = length ? *length : onesided && inverse ? 2 * (size - 1) : size;
-  if (t.length < 1 || t.length > (int64_t{1} << 32)) {
-    return ModelError("the transform has length ", t.length, " but must have at least 1");
+  if (t.length < 1 || t.length > (int64_t{1} << 28)) {
+    return ModelError("the transform has length ", t.length, " but must have 1 to 2^28");
   }
   t.output = onesided && !inverse ? t.length / 2 + 1 : t.length;
   t.parts = onesided && inverse ? 1 : 2;
@@ -74,24 +74,33 @@ absl::Status InferDft(InferContext& c) {
 }
 absl::Status InferDft17(InferContext& c) { return InferDftBy(c, c.Int("axis", 1)); }
 
+// The one number of an input.
+absl::StatusOr<int64_t> OneInt(const Tensor& t) {
+  if (t.num_elements() != 1)
+    return ModelError("an input that must be one number is ", t.type().ToString());
+  return t.AsInt64s()[0];
+}
+
 absl::StatusOr<std::unique_ptr<Kernel>> DftKernel(PrepareContext& c) {
   const bool inverse = c.Int("inverse") != 0, onesided = c.Int("onesided") != 0;
   std::unique_ptr<Kernel> kernel;
   DispatchDType(FloatTypes(), c.input_dtype(0), [&]<typename T>() {
     kernel = MakeKernel([inverse, onesided](RunContext& r) -> absl::Status {
       const Dims in = r.input(0).dims();
-      GR_ASSIGN_OR_RETURN(const int axis,
-                          NormalizeAxis(r.has_input(2) ? r.input(2).AsInt64s()[0] : -2,
-                                        static_cast<int>(in.size())));
+      int64_t asked = -2;
+      absl::optional<int64_t> length;
+      if (r.has_input(2)) {
+        GR_ASSIGN_OR_RETURN(asked, OneInt(r.input(2)));
+      }
+      if (r.has_input(1)) {
+        GR_ASSIGN_OR_RETURN(length, OneInt(r.input(1)));
+      }
+      GR_ASSIGN_OR_RETURN(const int axis, NormalizeAxis(asked, static_cast<int>(in.size())));
       const auto a = static_cast<size_t>(axis);
       if (a + 1 >= in.size())
         return ModelError("axis ", axis, " holds the parts of complex numbers");
       const int64_t size = in[a], parts = in.back();
-      GR_ASSIGN_OR_RETURN(
-          const Transform t,
-          TransformOf(
-              size, parts, inverse, onesided,
-              r.has_input(1) ? absl::optional<int64_t>(r.input(1).AsInt64s()[0]) : absl::nullopt));
+      GR_ASSIGN_OR_RETURN(const Transform t, TransformOf(size, parts, inverse, onesided, length));
       Dims out = in;
       out[a] = t.output;
       out.back() = t.parts;
@@ -150,6 +159,8 @@ absl::StatusOr<Frames> FramesOf(int64_t samples, int64_t step, int64_t window, i
   if (window >= 0 && window != f.length) {
     return ModelError("the window has ", window, " elements but frame_length is ", f.length);
   }
+  if (f.length > (int64_t{1} << 28))
+    return LimitError("frames of ", f.length, " samples are too long");
   f.count = (samples - f.length) / f.step + 1;
   f.bins = onesided ? f.length / 2 + 1 : f.length;
   return f;
@@ -187,10 +198,14 @@ absl::StatusOr<std::unique_ptr<Kernel>> StftKernel(PrepareContext& c) {
       const Dims in = r.input(0).dims();
       const int64_t samples = in[1], parts = in[2];
       if (parts != 1 && parts != 2) return ModelError("the signal's last axis must be 1 or 2");
+      GR_ASSIGN_OR_RETURN(const int64_t step, OneInt(r.input(1)));
+      int64_t length = -1;
+      if (r.has_input(3)) {
+        GR_ASSIGN_OR_RETURN(length, OneInt(r.input(3)));
+      }
       GR_ASSIGN_OR_RETURN(const Frames f,
-                          FramesOf(samples, r.input(1).AsInt64s()[0],
-                                   r.has_input(2) ? r.input(2).num_elements() : -1,
-                                   r.has_input(3) ? r.input(3).AsInt64s()[0] : -1, onesided));
+                          FramesOf(samples, step, r.has_input(2) ? r.input(2).num_elements() : -1,
+                                   length, onesided));
       GR_RETURN_IF_ERROR(r.ResizeOutput(0, kDTypeOf<T>, {in[0], f.count, f.bins, 2}));
       const T* x = r.input(0).data<T>();
       const T* window = r.has_input(2) ? r.input(2).data<T>() : nullptr;

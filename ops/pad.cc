@@ -108,6 +108,9 @@ absl::StatusOr<PadPlan> MakePlan(const Dims& x, const Margins& m, Mode mode) {
   plan.strides = RowMajorStrides(x);
   for (size_t a = 0; a < x.size(); ++a) {
     GR_ASSIGN_OR_RETURN(const int64_t size, PaddedSize(x[a], m.before[a], m.after[a], mode));
+    if (size > (int64_t{1} << 30)) {
+      return LimitError("an axis padded to ", size, " elements is larger than 2^30");
+    }
     plan.padded.push_back(size);
   }
   GR_ASSIGN_OR_RETURN(const int64_t elements, NumElements(plan.padded));

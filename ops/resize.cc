@@ -386,6 +386,17 @@ Sample Sized(Dims dims, std::vector<int64_t> sizes, const char* mode) {
   return Sample().In(std::move(dims)).None().None().In(Tensor::Int64s(sizes)).Attr("mode", mode);
 }
 
+// Version 1 names the scales of the last two axes.
+absl::Status InferUpsample1(InferContext& c) {
+  const Shape& x = c.input_shape(0);
+  if (x.has_rank() && x.rank() != 4) {
+    return c.Error("the input has shape ", x.ToString(), " but must be [N, C, H, W]");
+  }
+  const Tensor scales =
+      Tensor::Of<float>({4}, {1, 1, c.Float("height_scale"), c.Float("width_scale")});
+  return InferByScales(c, &scales);
+}
+
 }  // namespace
 
 void RegisterResizeOps(OpRegistry& ops) {
@@ -491,6 +502,20 @@ void RegisterResizeOps(OpRegistry& ops) {
               .Infer([](InferContext& c) { return InferByScales(c, c.constant(1)); })
               .Body([](BodyContext& b) { AsymmetricBody(b, b.x(1)); })
               .Try(Sample().In({1, 1, 2, 2}).In(Tensor::Of<float>({4}, {1, 1, 2, 3})).Constant()));
+  ops.Add(OpDef("Upsample", 1)
+              .Input("X", "T")
+              .Output("Y", "T")
+              .RequiredAttr("height_scale", Attr::Kind::kFloat)
+              .RequiredAttr("width_scale", Attr::Kind::kFloat)
+              .Attr("mode", "nearest")
+              .Types("T", kAnyType)
+              .Infer(InferUpsample1)
+              .Body([](BodyContext& b) {
+                AsymmetricBody(b,
+                               b.builder().Constant(Tensor::Of<float>(
+                                   {4}, {1, 1, b.Float("height_scale"), b.Float("width_scale")})));
+              })
+              .Try(Sample().In({1, 1, 2, 2}).Attr("height_scale", 2.0f).Attr("width_scale", 1.0f)));
   ops.Add(OpDef("Upsample", 7)
               .Input("X", "T")
               .Output("Y", "T")

@@ -66,8 +66,8 @@ int64_t Nearest(double x, ResizeMode::Rounding rounding) {
   return 0;
 }
 
-ResizeAxis PlanAxis(int64_t in, int64_t out, double scale, double start, double end,
-                    const ResizeMode& mode) {
+absl::StatusOr<ResizeAxis> PlanAxis(int64_t in, int64_t out, double scale, double start, double end,
+                                    const ResizeMode& mode) {
   const bool crop = mode.coordinates == ResizeMode::Coordinates::kCropAndResize;
   ResizeAxis axis;
   axis.in = in;
@@ -79,6 +79,10 @@ ResizeAxis PlanAxis(int64_t in, int64_t out, double scale, double start, double 
   const bool cubic = mode.filter == ResizeMode::Filter::kCubic;
   const double shrink = mode.antialias ? std::min(scale, 1.0) : 1.0;
   const double reach = cubic ? 2 : 1;
+  if (static_cast<double>(out) * reach / shrink > 1e9) {
+    return LimitError("an axis of size ", in, " resized to ", out, " by the scale ", scale,
+                      " needs too many weights");
+  }
   // The window around floor(x): elements first, first + 1, ..., 1 - first.
   const auto first = static_cast<int64_t>(std::floor(-reach / shrink)) + 1;
   const bool nearest = mode.filter == ResizeMode::Filter::kNearest;
@@ -242,7 +246,9 @@ absl::StatusOr<ResizePlan> PlanResize(const Dims& in, const ResizeRequest& reque
     if (Product(plan.out) == 0) {
       plan.axes.push_back({in[a], plan.out[a], 1, {}, {}, true});
     } else {
-      plan.axes.push_back(PlanAxis(in[a], plan.out[a], scales[a], start[a], end[a], mode));
+      GR_ASSIGN_OR_RETURN(ResizeAxis axis,
+                          PlanAxis(in[a], plan.out[a], scales[a], start[a], end[a], mode));
+      plan.axes.push_back(std::move(axis));
     }
   }
   return plan;

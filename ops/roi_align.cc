@@ -38,10 +38,21 @@ absl::StatusOr<Dims> PooledSize(const NodeContext& c, bool align) {
   return size;
 }
 
+// As many image numbers as regions.
+absl::Status CheckImages(const InferContext& c, const Shape& rois, const Shape& images) {
+  if (!rois.has_rank() || !images.has_rank()) return absl::OkStatus();
+  const bool fits = images.rank() == 1 && (!images[0].is_number() || !rois[0].is_number() ||
+                                           images[0].value() == rois[0].value());
+  if (fits) return absl::OkStatus();
+  return c.Error("batch_indices has shape ", images.ToString(), " but rois has ", rois.ToString(),
+                 ": one number for each region is needed");
+}
+
 template <bool kAlign>
 absl::Status InferRoi(InferContext& c) {
   const Shape &x = c.input_shape(0), &rois = c.input_shape(1);
   GR_RETURN_IF_ERROR(CheckRois(c, x, rois, kAlign ? 4 : 5));
+  if (kAlign) GR_RETURN_IF_ERROR(CheckImages(c, rois, c.input_shape(2)));
   GR_ASSIGN_OR_RETURN(const Dims size, PooledSize(c, kAlign));
   c.set_output(0, c.input_dtype(0),
                Shape({rois.has_rank() ? rois[0] : Dim(), x.has_rank() ? x[1] : Dim(), Dim(size[0]),
@@ -52,6 +63,7 @@ absl::Status InferRoi(InferContext& c) {
 template <bool kAlign>
 absl::Status InferRoiGrad(InferContext& c) {
   GR_RETURN_IF_ERROR(CheckRois(c, c.input_shape(1), c.input_shape(2), kAlign ? 4 : 5));
+  if (kAlign) GR_RETURN_IF_ERROR(CheckImages(c, c.input_shape(2), c.input_shape(3)));
   GR_RETURN_IF_ERROR(PooledSize(c, kAlign).status());
   c.set_output(0, c.input_dtype(0), c.input_shape(1));
   return absl::OkStatus();
@@ -81,7 +93,7 @@ absl::Status Locate(const RoiBins& bins, const RunContext& r, int first, int64_t
   const T* roi = r.input(first).data<T>() + n * (kAlign ? 4 : 5);
   double box[4];
   for (int i = 0; i < 4; ++i) box[i] = static_cast<double>(roi[i + (kAlign ? 0 : 1)]);
-  *image = kAlign ? r.input(first + 1).AsInt64s()[static_cast<size_t>(n)]
+  *image = kAlign ? r.input(first + 1).data<int64_t>()[n]
                   : static_cast<int64_t>(static_cast<double>(roi[0]));
   if (*image < 0 || *image >= bins.batch) {
     return ModelError("region ", n, " is of image ", *image, " but there are ", bins.batch);

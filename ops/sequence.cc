@@ -203,7 +203,8 @@ absl::StatusOr<std::unique_ptr<Kernel>> SplitToSequenceKernel(PrepareContext& c)
     } else {
       const int64_t size = r.has_input(1) ? r.input(1).AsInt64s()[0] : 1;
       if (size < 1) return ModelError("split is ", size, " but must be at least 1");
-      for (int64_t at = 0; at < whole; at += size) sizes.push_back(std::min(size, whole - at));
+      for (int64_t rest = whole; rest > 0; rest -= sizes.back())
+        sizes.push_back(std::min(size, rest));
     }
     std::vector<Datum> items;
     int64_t at = 0;

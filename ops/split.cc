@@ -21,6 +21,7 @@ absl::StatusOr<std::vector<Dim>> PieceSizes(const Dim& whole, int pieces,
     int64_t sum = 0;
     for (const Dim& d : *sizes) {
       if (!d.is_number()) return *sizes;
+      if (d.value() > INT64_MAX - sum) return ModelError("the sizes in split overflow");
       sum += d.value();
     }
     if (whole.is_number() && sum != whole.value()) {
