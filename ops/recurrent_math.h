@@ -17,7 +17,7 @@ inline void Gemm(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const float*
   if (m == 0 || n == 0) return;
   if (k == 0) {
     for (int64_t i = 0; i < m; ++i) {
-      for (int64_t j = 0; j < n; ++j) c[i * ldc + j] *= beta;
+      for (int64_t j = 0; j < n; ++j) c[i * ldc + j] = beta == 0 ? 0 : c[i * ldc + j] * beta;
     }
     return;
   }

@@ -1,0 +1,285 @@
+// Attention and MultiHeadAttention of domain com.microsoft, as bodies over ONNX's Attention.
+//
+// Source: github.com/microsoft/onnxruntime, docs/ContribOperators.md. Element types: floats. Masks
+// add mask_filter_value where they hide a key. Of Attention's forms of mask_index, raw masks of 2,
+// 3 and 4 axes and lengths are there; of MultiHeadAttention's, padding masks of 1 to 3 axes.
+//
+// Letters: input [B, L, I], heads N of size D.
+#include "runtime/op/op_registry.h"
+
+namespace graphrun {
+namespace {
+
+constexpr char kMicrosoft[] = "com.microsoft";
+
+Expr Plus(Expr a, Expr b) { return a.is_defined() ? (b.is_defined() ? a + b : a) : b; }
+
+// [B, L, N * D] as [B, N, L, D].
+Expr SplitHeads(Expr x, int64_t heads) {
+  return Transpose(Reshape(x, {0, 0, heads, -1}), {0, 2, 1, 3});
+}
+
+Expr JoinHeads(Expr y) { return Reshape(Transpose(y, {0, 2, 1, 3}), {0, 0, -1}); }
+
+// A mask of keys (1: seen) as a bias that broadcasts to [B, N, L, S]; `keys` is S as a 1-D tensor.
+Expr MaskBias(BodyContext& b, Expr mask, Expr keys, DType dtype) {
+  Builder& e = b.builder();
+  const int rank = mask.shape().rank();
+  Expr seen;
+  if (rank == 1) {
+    Expr at =
+        e.Op("Range", {e.Scalar(DType::kInt64, 0), Squeeze(keys, {0}), e.Scalar(DType::kInt64, 1)});
+    seen = Reshape(at, {1, 1, 1, -1}) < Reshape(Cast(mask, DType::kInt64), {-1, 1, 1, 1});
+  } else {
+    seen = Not(Equal(mask, 0));
+    if (rank == 2) seen = Unsqueeze(seen, {1, 2});
+    if (rank == 3) seen = Unsqueeze(seen, {1});
+  }
+  Expr hidden = e.Scalar(dtype, double{b.Float("mask_filter_value", -10000.f)});
+  return Where(seen, e.Scalar(dtype, 0), hidden);
+}
+
+// ONNX's Attention on heads, with what it needs; outputs Y [B, N, L, Dv], K and V with their past.
+std::vector<Expr> Attend(BodyContext& b, Expr q, Expr k, Expr v, Expr bias, Expr past_k,
+                         Expr past_v) {
+  AttrMap attrs = {{"is_causal", b.Int("unidirectional")}};
+  if (b.Float("scale", 0) != 0) attrs.emplace("scale", b.Float("scale"));
+  return b.builder().Ops("Attention", {q, k, v, bias, past_k, past_v}, 3, attrs);
+}
+
+// ---- Attention: input, weights, bias, mask_index, past, attention_bias
+
+absl::Status InferAttention(InferContext& c) {
+  const Shape &x = c.input_shape(0), &w = c.input_shape(1), &past = c.input_shape(4);
+  const int64_t heads = c.Int("num_heads");
+  if (heads <= 0) return c.Error("num_heads is ", heads, " but must be positive");
+  const std::vector<int64_t> sizes = c.Ints("qkv_hidden_sizes");
+  Dim width, head;
+  if (sizes.size() == 3) {
+    width = Dim(sizes[2]);
+  } else if (w.has_rank() && w.rank() == 2 && w[1].is_number()) {
+    width = Dim(w[1].value() / 3);
+  }
+  if (width.is_number()) head = Dim(width.value() / heads);
+  if (!x.has_rank() || x.rank() != 3) {
+    c.set_output(0, c.input_dtype(0), Shape::UnknownOfRank(3));
+    c.set_output(1, c.input_dtype(0), Shape::UnknownOfRank(5));
+    return absl::OkStatus();
+  }
+  Dim total = c.has_input(4) ? Dim() : x[1];
+  if (past.has_rank() && past.rank() == 5 && past[3].is_number() && x[1].is_number())
+    total = Dim(past[3].value() + x[1].value());
+  c.set_output(0, c.input_dtype(0), Shape(std::vector<Dim>{x[0], x[1], width}));
+  c.set_output(1, c.input_dtype(0), Shape(std::vector<Dim>{Dim(2), x[0], Dim(heads), total, head}));
+  return absl::OkStatus();
+}
+
+void AttentionBody(BodyContext& b) {
+  Builder& e = b.builder();
+  if (b.Int("do_rotary") != 0) return b.Refuse(b.Error("do_rotary is not supported"));
+  const int64_t heads = b.Int("num_heads");
+  std::vector<int64_t> sizes = b.Ints("qkv_hidden_sizes");
+  if (sizes.size() != 3) {
+    const Shape& w = b.x(1).shape();
+    if (!w.has_rank() || w.rank() != 2 || !w[1].is_number())
+      return b.Refuse(b.Error("the sizes of the weights are unknown"));
+    sizes.assign(3, w[1].value() / 3);
+  }
+  Expr all = Plus(MatMul(b.x(0), b.x(1)), b.x(2));
+  Expr heads_of[3];
+  int64_t at = 0;
+  for (size_t i = 0; i < 3; ++i) {
+    heads_of[i] = SplitHeads(Slice(all, {at}, {at + sizes[i]}, {2}), heads);
+    at += sizes[i];
+  }
+  Expr past_k, past_v;
+  Expr keys = DimOf(b.x(0), 1);
+  if (b.has_input(4)) {
+    past_k = Gather(b.x(4), e.Scalar(DType::kInt64, 0), 0);
+    past_v = Gather(b.x(4), e.Scalar(DType::kInt64, 1), 0);
+    keys = keys + DimOf(past_k, 2);
+  }
+  Expr bias;
+  if (b.has_input(3)) {
+    if (!b.x(3).shape().has_rank()) return b.Refuse(b.Error("the rank of mask_index is unknown"));
+    bias = MaskBias(b, b.x(3), keys, all.dtype());
+  }
+  bias = Plus(bias, b.x(5));
+  const std::vector<Expr> y =
+      Attend(b, heads_of[0], heads_of[1], heads_of[2], bias, past_k, past_v);
+  std::vector<Expr> outputs = {JoinHeads(y[0])};
+  if (b.num_outputs() > 1) {
+    outputs.push_back(ConcatAll({Unsqueeze(y[1], {0}), Unsqueeze(y[2], {0})}, 0));
+  }
+  b.Return(outputs);
+}
+
+// ---- MultiHeadAttention: query, key, value, bias, key_padding_mask, attention_bias, past_key,
+// past_value
+
+absl::Status InferMultiHead(InferContext& c) {
+  const Shape &q = c.input_shape(0), &k = c.input_shape(1), &v = c.input_shape(2);
+  const int64_t heads = c.Int("num_heads");
+  if (heads <= 0) return c.Error("num_heads is ", heads, " but must be positive");
+  Dim batch, length, width, total, head, value_head;
+  if (q.has_rank() && q.rank() >= 3) batch = q[0], length = q[1];
+  if (q.has_rank() && q.rank() == 3 && q[2].is_number()) head = Dim(q[2].value() / heads);
+  if (q.has_rank() && q.rank() == 5) head = q[4], value_head = q[4], total = length;
+  if (k.has_rank() && k.rank() == 5) value_head = k[4], total = k[1];
+  if (k.has_rank() && k.rank() == 4) total = k[2];
+  if (k.has_rank() && k.rank() == 3) total = k[1];
+  if (v.has_rank() && v.rank() == 3 && v[2].is_number()) value_head = Dim(v[2].value() / heads);
+  if (v.has_rank() && v.rank() == 4) value_head = v[3];
+  if (value_head.is_number()) width = Dim(value_head.value() * heads);
+  if (c.has_input(6)) {
+    const Shape& past = c.input_shape(6);
+    total = past.has_rank() && past.rank() == 4 && past[2].is_number() && total.is_number()
+                ? Dim(past[2].value() + total.value())
+                : Dim();
+  }
+  const DType dtype = c.input_dtype(0);
+  c.set_output(0, dtype, Shape(std::vector<Dim>{batch, length, width}));
+  c.set_output(1, dtype, Shape(std::vector<Dim>{batch, Dim(heads), total, head}));
+  c.set_output(2, dtype, Shape(std::vector<Dim>{batch, Dim(heads), total, value_head}));
+  return absl::OkStatus();
+}
+
+void MultiHeadBody(BodyContext& b) {
+  Builder& e = b.builder();
+  const int64_t heads = b.Int("num_heads");
+  for (int i = 0; i < 3; ++i) {
+    if (b.has_input(i) && !b.x(i).shape().has_rank())
+      return b.Refuse(b.Error("the rank of an input is unknown"));
+  }
+  const auto pick = [&](Expr packed, int64_t i) {  // [B, L, N, parts, D] -> [B, N, L, D]
+    return Transpose(Gather(packed, e.Scalar(DType::kInt64, static_cast<double>(i)), 3),
+                     {0, 2, 1, 3});
+  };
+  Expr q = b.x(0), k = b.x(1), v = b.x(2);
+  if (q.shape().rank() == 5) {
+    Expr packed = q;
+    q = pick(packed, 0), k = pick(packed, 1), v = pick(packed, 2);
+  } else {
+    Expr parts[3];
+    if (b.has_input(3)) {
+      const Shape& s = q.shape();
+      if (!s[2].is_number()) return b.Refuse(b.Error("the width of the query is unknown"));
+      const int64_t width = s[2].value();
+      parts[0] = Slice(b.x(3), {0}, {width}, {0});
+      parts[1] = Slice(b.x(3), {width}, {2 * width}, {0});
+      parts[2] = Slice(b.x(3), {2 * width}, {INT64_MAX}, {0});
+    }
+    q = SplitHeads(Plus(q, parts[0]), heads);
+    if (!k.is_defined()) return b.Refuse(b.Error("key is missing"));
+    if (k.shape().rank() == 5) {
+      Expr packed = k;
+      k = pick(packed, 0), v = pick(packed, 1);
+    } else if (k.shape().rank() == 3) {
+      k = SplitHeads(Plus(k, parts[1]), heads);
+      v = SplitHeads(Plus(v, parts[2]), heads);
+    }
+  }
+  Expr keys = DimOf(k, 2);
+  if (b.has_input(6)) keys = keys + DimOf(b.x(6), 2);
+  Expr bias;
+  if (b.has_input(4)) {
+    if (!b.x(4).shape().has_rank() || b.x(4).shape().rank() > 3)
+      return b.Refuse(b.Error("key_padding_mask must have 1 to 3 axes"));
+    bias = MaskBias(b, b.x(4), keys, q.dtype());
+  }
+  bias = Plus(bias, b.x(5));
+  const std::vector<Expr> y = Attend(b, q, k, v, bias, b.x(6), b.x(7));
+  std::vector<Expr> outputs = {JoinHeads(y[0]), y[1], y[2]};
+  outputs.resize(static_cast<size_t>(b.num_outputs()));
+  b.Return(outputs);
+}
+
+OpDef Common(OpDef def) {
+  return def.Types("T", kFloats)
+      .Types("M", {DType::kInt32})
+      .RequiredAttr("num_heads", Attr::Kind::kInt)
+      .Attr("mask_filter_value", -10000.f)
+      .Attr("scale", 0.f)
+      .Attr("unidirectional", 0);
+}
+
+}  // namespace
+
+void RegisterContribAttentionOps(OpRegistry& ops) {
+  const Tensor lengths = Tensor::Of<int32_t>({2}, {3, 2});
+  const Tensor mask = Tensor::Of<int32_t>({2, 3}, {1, 1, 1, 1, 1, 0});
+  ops.Add(Common(OpDef("Attention", 1, kMicrosoft)
+                     .Input("input", "T")
+                     .Input("weights", "T")
+                     .Input("bias", "T", Arity::kOptional)
+                     .Input("mask_index", "M", Arity::kOptional)
+                     .Input("past", "T", Arity::kOptional)
+                     .Input("attention_bias", "T", Arity::kOptional)
+                     .Input("past_sequence_length", "M", Arity::kOptional)
+                     .Output("output", "T")
+                     .Output("present", "T", Arity::kOptional))
+              .Attr("qkv_hidden_sizes", Attr::Kind::kInts)
+              .Attr("do_rotary", 0)
+              .Attr("rotary_embedding_dim", 0)
+              .Attr("past_present_share_buffer", 0)
+              .Infer(InferAttention)
+              .Body(AttentionBody)
+              .Try(Sample().In({2, 3, 4}).In({4, 12}).In({12}).Attr("num_heads", 2))
+              .Try(Sample().In({2, 3, 4}).In({4, 12}).In({12}).In(lengths).Attr("num_heads", 2))
+              .Try(Sample().In({2, 3, 4}).In({4, 12}).In({12}).In(mask).Attr("num_heads", 2))
+              .Try(Sample()
+                       .In({2, 3, 4})
+                       .In({4, 20})
+                       .None()
+                       .None()
+                       .None()
+                       .In({2, 2, 3, 3})
+                       .Attr("qkv_hidden_sizes", std::vector<int64_t>{6, 6, 8})
+                       .Attr("num_heads", 2))
+              .Try(Sample()
+                       .In({2, 3, 4})
+                       .In({4, 12})
+                       .In({12})
+                       .None()
+                       .In({2, 2, 2, 5, 2})
+                       .Attr("num_heads", 2)
+                       .Attr("unidirectional", 1)
+                       .Outputs(2)));
+  ops.Add(Common(OpDef("MultiHeadAttention", 1, kMicrosoft)
+                     .Input("query", "T")
+                     .Input("key", "T", Arity::kOptional)
+                     .Input("value", "T", Arity::kOptional)
+                     .Input("bias", "T", Arity::kOptional)
+                     .Input("key_padding_mask", "M", Arity::kOptional)
+                     .Input("attention_bias", "T", Arity::kOptional)
+                     .Input("past_key", "T", Arity::kOptional)
+                     .Input("past_value", "T", Arity::kOptional)
+                     .Output("output", "T")
+                     .Output("present_key", "T", Arity::kOptional)
+                     .Output("present_value", "T", Arity::kOptional))
+              .Infer(InferMultiHead)
+              .Body(MultiHeadBody)
+              .Try(Sample().In({2, 3, 4}).In({2, 5, 4}).In({2, 5, 6}).In({14}).Attr("num_heads", 2))
+              .Try(Sample().In({2, 3, 2, 3, 4}).Attr("num_heads", 2))
+              .Try(Sample()
+                       .In({2, 3, 4})
+                       .In({2, 3, 4})
+                       .In({2, 3, 4})
+                       .None()
+                       .In(mask)
+                       .In({1, 2, 3, 3})
+                       .Attr("num_heads", 2))
+              .Try(Sample()
+                       .In({2, 1, 4})
+                       .In({2, 1, 4})
+                       .In({2, 1, 4})
+                       .None()
+                       .None()
+                       .None()
+                       .In({2, 2, 3, 2})
+                       .In({2, 2, 3, 2})
+                       .Attr("num_heads", 2)
+                       .Outputs(3)));
+}
+
+}  // namespace graphrun
