@@ -267,7 +267,7 @@ OpDef WithSamples(OpDef def, Cell cell) {
       : cell == Cell::kGru
           ? std::vector<std::string>{"HardSigmoid", "Softsign", "ScaledTanh", "Elu"}
           : std::vector<std::string>{"HardSigmoid", "Softsign", "ScaledTanh",
-                                     "Sigmoid",     "Elu",      "LeakyRelu"};
+                                     "Sigmoid",     "Elu",      "Affine"};
   SampleSizes two;
   two.d = 2;
   SampleSizes wide;
