@@ -23,7 +23,7 @@ const OpRegistry& Registry() {
 }
 
 // The graph's outputs at inputs a = 2, b = 3, joined.
-std::vector<float> Run(const std::string& body, absl::Status* error = nullptr) {
+std::vector<float> Outputs(const std::string& body, absl::Status* error = nullptr) {
   const std::string text =
       "<ir_version: 8, opset_import: [\"\" : 17, \"ai.onnx.preview.training\" : 1]>\n" + body;
   auto graph = ParseGraph(text);
@@ -44,7 +44,7 @@ std::vector<float> Run(const std::string& body, absl::Status* error = nullptr) {
 }
 
 TEST(GradientNodesTest, DifferentiatesByEveryNamedValue) {
-  EXPECT_THAT(Run(R"(g (float a, float b) => (float c, float da, float db) {
+  EXPECT_THAT(Outputs(R"(g (float a, float b) => (float c, float da, float db) {
     c = Mul(a, b)
     da, db = ai.onnx.preview.training.Gradient <xs = ["a", "b"], y = "c"> (a, b)
   })"),
@@ -52,7 +52,7 @@ TEST(GradientNodesTest, DifferentiatesByEveryNamedValue) {
 }
 
 TEST(GradientNodesTest, InputsTakeThePlacesOfTheNames) {
-  EXPECT_THAT(Run(R"(g (float a, float b) => (float da) {
+  EXPECT_THAT(Outputs(R"(g (float a, float b) => (float da) {
     c = Mul(a, a)
     da = ai.onnx.preview.training.Gradient <xs = ["a"], y = "c"> (b)
   })"),
@@ -61,7 +61,7 @@ TEST(GradientNodesTest, InputsTakeThePlacesOfTheNames) {
 
 TEST(GradientNodesTest, AnIntermediateValueIsIndependentOfWhatMadeIt) {
   // y = (a * b) * a with c = a * b held fixed: dy/da = c, dy/dc = a.
-  EXPECT_THAT(Run(R"(g (float a, float b) => (float da, float dc) {
+  EXPECT_THAT(Outputs(R"(g (float a, float b) => (float da, float dc) {
     c = Mul(a, b)
     y = Mul(c, a)
     da, dc = ai.onnx.preview.training.Gradient <xs = ["a", "c"], y = "y"> (a, c)
@@ -70,7 +70,7 @@ TEST(GradientNodesTest, AnIntermediateValueIsIndependentOfWhatMadeIt) {
 }
 
 TEST(GradientNodesTest, ZsAreHeldFixedAtTheirInputs) {
-  EXPECT_THAT(Run(R"(g (float a, float b) => (float da) {
+  EXPECT_THAT(Outputs(R"(g (float a, float b) => (float da) {
     y = Mul(a, b)
     da = ai.onnx.preview.training.Gradient <xs = ["a"], zs = ["b"], y = "y"> (a, a)
   })"),
@@ -78,7 +78,7 @@ TEST(GradientNodesTest, ZsAreHeldFixedAtTheirInputs) {
 }
 
 TEST(GradientNodesTest, DerivativesNestInWhateverOrderTheyStand) {
-  EXPECT_THAT(Run(R"(g (float a, float b) => (float d, float dd) {
+  EXPECT_THAT(Outputs(R"(g (float a, float b) => (float d, float dd) {
     dd = ai.onnx.preview.training.Gradient <xs = ["a"], y = "d"> (a)
     s = Mul(a, a)
     y = Mul(s, a)
@@ -88,7 +88,7 @@ TEST(GradientNodesTest, DerivativesNestInWhateverOrderTheyStand) {
 }
 
 TEST(GradientNodesTest, WhatDoesNotDependGivesZero) {
-  EXPECT_THAT(Run(R"(g (float a, float b) => (float da, float db) {
+  EXPECT_THAT(Outputs(R"(g (float a, float b) => (float da, float db) {
     y = Mul(a, a)
     da, db = ai.onnx.preview.training.Gradient <xs = ["a", "b"], y = "y"> (a, b)
   })"),
@@ -97,7 +97,7 @@ TEST(GradientNodesTest, WhatDoesNotDependGivesZero) {
 
 TEST(GradientNodesTest, ANameThatNoValueHasIsAnError) {
   absl::Status error;
-  Run(R"(g (float a, float b) => (float da) {
+  Outputs(R"(g (float a, float b) => (float da) {
     y = Mul(a, b)
     da = ai.onnx.preview.training.Gradient <xs = ["a"], y = "loss"> (a)
   })",
