@@ -191,6 +191,10 @@ void AttentionBody(BodyContext& b) {
   Expr q = SplitHeads(b.x(0), b.Int("q_num_heads"));
   Expr k = SplitHeads(b.x(1), b.Int("kv_num_heads"));
   Expr v = SplitHeads(b.x(2), b.Int("kv_num_heads"));
+  for (const Expr& x : {q, k, v}) {
+    if (!x.shape().has_rank() || x.shape().rank() != 4)
+      return b.Refuse(b.Error("the heads are unknown"));
+  }
   const Dim &q_heads = q.shape()[1], &kv_heads = k.shape()[1];
   if (!(q_heads.is_number() && kv_heads.is_number()) && !q_heads.SurelyEquals(kv_heads))
     return b.Refuse(b.Error("the number of heads is unknown"));
