@@ -200,6 +200,18 @@ void FlexBody(BodyContext& b) {
   b.Return(Cast(MatMul(weights, Cast(repeated(v), precise)), dtype));
 }
 
+// s -> tanh(s)
+Attr::GraphPtr TanhGraph() {
+  auto graph = std::make_shared<Graph>();
+  Graph::NodeSpec spec;
+  spec.op_type = "Tanh";
+  spec.opset = 13;
+  spec.inputs = {graph->AddInput("s", Type())};
+  spec.outputs = {"t"};
+  graph->AddOutput(graph->AddNode(std::move(spec))->output(0));
+  return graph;
+}
+
 }  // namespace
 
 void RegisterSequenceMixingOps(OpRegistry& ops) {
@@ -259,6 +271,12 @@ void RegisterSequenceMixingOps(OpRegistry& ops) {
           .Body(FlexBody)
           .Try(Sample().In({2, 2, 3, 4}).In({2, 2, 4, 4}).In({2, 2, 4, 5}))
           .Try(Sample().In({2, 4, 3, 4}).In({2, 2, 4, 4}).In({2, 2, 4, 4}).Attr("scale", 0.3f))
+          .Try(Sample()
+                   .In({2, 2, 3, 4})
+                   .In({2, 2, 4, 4})
+                   .In({2, 2, 4, 5})
+                   .Attr("score_mod", TanhGraph())
+                   .Attr("prob_mod", TanhGraph()))
           .Try(Sample().In({2, 3, 3, 4}).In({2, 2, 4, 4}).In({2, 2, 4, 4}).Refused("no multiple")));
 }
 
