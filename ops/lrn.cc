@@ -150,8 +150,7 @@ KernelFactory LrnKernel(bool fast, bool backward) {
 }
 
 // The sum of v over `before` channels before each and `after` behind it.
-Expr ChannelSums(BodyContext& b, Expr v, int64_t before, int64_t after) {
-  const int rank = v.shape().rank();
+Expr ChannelSums(BodyContext& b, Expr v, int rank, int64_t before, int64_t after) {
   std::vector<int64_t> pads(static_cast<size_t>(2 * rank), 0);
   pads[1] = before;
   pads[static_cast<size_t>(rank) + 1] = after;
@@ -174,7 +173,8 @@ struct BodyParts {
     before = (size - 1) / 2;
     after = size - 1 - before;
     scale = double{b.Float("alpha", 1e-4f)} / static_cast<double>(size);
-    s = ChannelSums(b, x * x, before, after) * scale + double{b.Float("bias", 1.f)};
+    s = ChannelSums(b, x * x, x.shape().rank(), before, after) * scale +
+        double{b.Float("bias", 1.f)};
     power = Pow(s, -double{b.Float("beta", 0.75f)});
   }
 };
@@ -227,7 +227,8 @@ void RegisterLrnOps(OpRegistry& ops) {
             if (!x.shape().has_rank()) return b.Refuse(b.Error("the input's rank is unknown"));
             const BodyParts parts(b, x);
             Expr g = dy * parts.power;
-            Expr sums = ChannelSums(b, g * x / parts.s, parts.after, parts.before);
+            Expr sums =
+                ChannelSums(b, g * x / parts.s, x.shape().rank(), parts.after, parts.before);
             b.Return(g - x * sums * (2 * parts.scale * double{b.Float("beta", 0.75f)}));
           })
           .Try(Sample().In({2, 5, 3, 3}).In({2, 5, 3, 3}).Attr("size", 4).Attr("alpha", 1.f))

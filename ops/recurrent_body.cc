@@ -79,6 +79,7 @@ class Direction {
   }
 
   const std::vector<Step>& steps() const { return steps_; }
+  int64_t hidden() const { return hidden_; }
   Expr w() const { return w_; }
   // [H, count * H] of R^T.
   Expr Recurrence(int first, int count) const {
@@ -271,17 +272,18 @@ class Backward {
       dzs[static_cast<size_t>(s.t)] = Unsqueeze(dz_.size() == 1 ? dz_[0] : ConcatAll(dz_, 1), {0});
     }
     Expr dz = ConcatAll(dzs, 0);  // [T, B, G*H]
-    const auto flat = [](Expr v) { return Reshape(v, {-1, v.shape()[2].value()}); };
+    const int64_t width = GatesOf(cell) * dir.hidden();
     out.dx = MatMul(dz, dir.w());
-    out.dw = b.x(0).shape()[2].is_number() && dz.shape().has_rank() && dz.shape()[2].is_number()
-                 ? MatMul(Transpose(flat(dz), {1, 0}), flat(b.x(0)))
-                 : Expr();
+    const Dim& input = b.x(0).shape()[2];
+    if (input.is_number()) {
+      out.dw =
+          MatMul(Transpose(Reshape(dz, {-1, width}), {1, 0}), Reshape(b.x(0), {-1, input.value()}));
+    }
     out.dr = dr;
     Expr sums = ReduceSum(dz, {0, 1}, false);
     Expr second = sums;
     if (reset_bias.is_defined()) {
-      const int64_t n = dz.shape()[2].value() / 3;
-      second = ConcatAll({Slice(sums, {0}, {2 * n}, {0}), reset_bias}, 0);
+      second = ConcatAll({Slice(sums, {0}, {2 * dir.hidden()}, {0}), reset_bias}, 0);
     }
     out.db = ConcatAll({sums, second}, 0);
     out.dh = dh;

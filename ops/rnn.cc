@@ -152,8 +152,10 @@ KernelFactory RecurrentKernel(Cell cell, bool fast, bool backward) {
     if (c.Int("layout") != 0) return kernel;
     const DType dtype = c.input_dtype(0);
     if (fast) {
-      if (dtype != DType::kFloat32) return kernel;
-      return backward ? Backward<float, float>(c, cell) : Forward<float, float>(c, cell);
+      DispatchDType(TypeList<float, BFloat16, Float16>(), dtype, [&]<typename T>() {
+        kernel = backward ? Backward<T, float>(c, cell) : Forward<T, float>(c, cell);
+      });
+      return kernel;
     }
     DispatchDType(FloatTypes(), dtype, [&]<typename T>() {
       kernel = backward ? Backward<T, double>(c, cell) : Forward<T, double>(c, cell);

@@ -57,13 +57,34 @@ KernelFactory VectorKernel(F f) {
   };
 }
 
-// Work for f32: rows(x, z, y, size) for inner == 1, columns(x, z, y, view, first, count) for blocks
-// of neighbouring columns otherwise.
+// Longest row that is worked on in f32 where its elements are 16-bit floats.
+constexpr int64_t kRowBuffer = 4096;
+
+// Work for f32, and for rows of bfloat16 widened to it: rows(x, z, y, size) for inner == 1,
+// columns(x, z, y, view, first, count) for blocks of neighbouring columns otherwise.
 template <typename Rows, typename Columns>
 KernelFactory FastKernel(Rows rows, Columns columns) {
   return [=](PrepareContext& c) -> absl::StatusOr<std::unique_ptr<Kernel>> {
-    if (c.input_dtype(0) != DType::kFloat32) return nullptr;
     const AxisView v = ViewOf(c);
+    if (c.input_dtype(0) == DType::kBFloat16 && v.inner == 1 && v.size <= kRowBuffer) {
+      return MakeKernel([=](RunContext& r) {
+        const BFloat16* x = r.input(0).data<BFloat16>();
+        const BFloat16* z = r.has_input(1) ? r.input(1).data<BFloat16>() : nullptr;
+        BFloat16* y = r.output(0).mutable_data<BFloat16>();
+        ParallelFor(v.outer, std::max<int64_t>(8192 / std::max<int64_t>(v.size, 1), 1),
+                    [&](int64_t begin, int64_t end) {
+                      alignas(64) float a[kRowBuffer], b[kRowBuffer];
+                      for (int64_t i = begin * v.size; i < end * v.size; i += v.size) {
+                        for (int64_t k = 0; k < v.size; ++k) a[k] = x[i + k];
+                        for (int64_t k = 0; z != nullptr && k < v.size; ++k) b[k] = z[i + k];
+                        rows(a, z == nullptr ? a : b, a, v.size);
+                        for (int64_t k = 0; k < v.size; ++k) y[i + k] = BFloat16(a[k]);
+                      }
+                    });
+        return absl::OkStatus();
+      });
+    }
+    if (c.input_dtype(0) != DType::kFloat32) return nullptr;
     return MakeKernel([=](RunContext& r) {
       const float* x = r.input(0).data<float>();
       const float* z = r.has_input(1) ? r.input(1).data<float>() : x;
