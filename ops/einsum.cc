@@ -421,7 +421,7 @@ void EinsumGradient(GradContext& g) {
       if (k == i) continue;
       const std::vector<int>& term = equation.terms[static_cast<size_t>(k)];
       operands.push_back(g.x(k));
-      left += "," + text(term);
+      absl::StrAppend(&left, ",", text(term));
       there.insert(term.begin(), term.end());
     }
     std::vector<int> result;

@@ -20,7 +20,8 @@ async function main() {
     times.push(Number(process.hrtime.bigint() - began) / 1e6);
   }
   times.sort((a, b) => a - b);
-  console.log(JSON.stringify({ ms: times[times.length >> 1], min_ms: times[0], mb: process.resourceUsage().maxRSS / 1024 }));
+  const mb = process.resourceUsage().maxRSS / 1024;
+  console.log(JSON.stringify({ ms: times[times.length >> 1], min_ms: times[0], mb }));
 }
 
 main().catch((e) => { console.error(String(e)); process.exit(1); });

@@ -22,8 +22,8 @@ def mlp():
 def lenet():
     def block(i, o):
         return [nn.Conv2d(i, o, 3, padding=1), nn.BatchNorm2d(o), nn.ReLU(), nn.MaxPool2d(2)]
-    return nn.Sequential(*block(1, 32), *block(32, 64), nn.Flatten(), nn.Linear(64 * 49, 128), nn.ReLU(), nn.Dropout(0.5),
-                         nn.Linear(128, 10))
+    return nn.Sequential(*block(1, 32), *block(32, 64), nn.Flatten(), nn.Linear(64 * 49, 128), nn.ReLU(),
+                         nn.Dropout(0.5), nn.Linear(128, 10))
 
 
 def conv_norm(i, o, size, stride):
@@ -67,7 +67,8 @@ class EncoderLayer(nn.Module):
     def __init__(self, width, heads):
         super().__init__()
         self.attend = nn.Sequential(nn.LayerNorm(width), Attention(width, heads))
-        self.feed = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        self.feed = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.GELU(),
+                                  nn.Linear(4 * width, width))
 
     def forward(self, x):
         x = x + self.attend(x)
@@ -118,8 +119,9 @@ def export(folder, names):
         for train in (False, True):
             model.train(train)
             mode = torch.onnx.TrainingMode.TRAINING if train else torch.onnx.TrainingMode.EVAL
-            torch.onnx.export(model, sample(name, 2), f"{folder}/{name}{'.train' if train else ''}.onnx", input_names=["x"],
-                              output_names=["y"], dynamic_axes=axes, opset_version=17, training=mode,
+            path = f"{folder}/{name}{'.train' if train else ''}.onnx"
+            torch.onnx.export(model, sample(name, 2), path, input_names=["x"], output_names=["y"],
+                              dynamic_axes=axes, opset_version=17, training=mode,
                               do_constant_folding=not train, **legacy)
 
 

@@ -146,17 +146,30 @@ bool SameBits(const Tensor& a, const Tensor& b) {
          std::memcmp(a.raw(), b.raw(), static_cast<size_t>(a.byte_size())) == 0;
 }
 
+namespace {
+
+// What all items have in common: tensors of a sequence may differ in their sizes.
+Type ItemType(const Datum& container) {
+  if (container.items.empty() || container.items[0].is_tensor()) {
+    const DType dtype =
+        container.items.empty() ? container.element : container.items[0].tensor.dtype();
+    return Type::Tensor(dtype, Shape());
+  }
+  return container.items[0].type();
+}
+
+}  // namespace
+
 Type Datum::type() const {
   switch (kind) {
     case Type::Kind::kTensor:
       return Type::Tensor(tensor.dtype(), Shape::Of(tensor.dims()));
     case Type::Kind::kSequence:
-      return Type::SequenceOf(items.empty() ? Type::Tensor(element, Shape()) : items[0].type());
+      return Type::SequenceOf(ItemType(*this));
     case Type::Kind::kOptional:
-      return Type::OptionalOf(items.empty() ? Type::Tensor(element, Shape()) : items[0].type());
+      return Type::OptionalOf(ItemType(*this));
     case Type::Kind::kMap:
-      return Type::MapOf(keys.dtype(),
-                         items.empty() ? Type::Tensor(element, Shape()) : items[0].type());
+      return Type::MapOf(keys.dtype(), ItemType(*this));
     default:
       return Type();
   }

@@ -19,8 +19,14 @@ using Step = ExecutionPlan::Step;
 
 class PlanCompiler {
  public:
-  PlanCompiler(ExecutionPlan* plan, const OpRegistry& registry, const CompileOptions& options)
-      : plan_(*plan), graph_(*plan->graph_), registry_(registry), options_(options) {}
+  // `inputs`: the graph's inputs in the caller's order, null for one that takes its default.
+  PlanCompiler(ExecutionPlan* plan, const OpRegistry& registry, const CompileOptions& options,
+               std::vector<Value*> inputs)
+      : plan_(*plan),
+        graph_(*plan->graph_),
+        registry_(registry),
+        options_(options),
+        inputs_(std::move(inputs)) {}
 
   absl::Status Run() {
     AddSources();
@@ -60,15 +66,13 @@ class PlanCompiler {
 
   void AddSources() {
     for (const auto& node : graph_.nodes()) original_.insert(node.get());
-    int index = 0;
-    for (Value* v : graph_.inputs()) {
+    for (size_t i = 0; i < inputs_.size(); ++i) {
       int slot = -1;
-      if (!v->is_initializer()) {
-        slot = NewSlot(v, v->type(), Layout(), Home::kInput, index);
-        native_[v] = slot;
+      if (inputs_[i] != nullptr) {
+        slot = NewSlot(inputs_[i], inputs_[i]->type(), Layout(), Home::kInput, static_cast<int>(i));
+        native_[inputs_[i]] = slot;
       }
       plan_.input_slots_.push_back(slot);
-      ++index;
     }
     for (const StateUpdate& s : graph_.states()) {
       ExecutionPlan::State state{s.state->name(), s.state->initializer(), Layout::Undecided(), -1};
@@ -124,7 +128,10 @@ class PlanCompiler {
       copies_[v].emplace_back(layout, slot);
       return slot;
     }
-    const int have = native_.at(v);
+    const auto native = native_.find(v);
+    if (native == native_.end())
+      return InternalError("\"", v->name(), "\", which ", who, " reads, is made by no step");
+    const int have = native->second;
     Slot& source = plan_.slots_[static_cast<size_t>(have)];
     if (source.layout.is_undecided()) {
       source.layout = layout;
@@ -399,6 +406,7 @@ class PlanCompiler {
   Graph& graph_;
   const OpRegistry& registry_;
   const CompileOptions& options_;
+  std::vector<Value*> inputs_;
   absl::flat_hash_map<const Value*, int> native_;  // the slot in the layout that its producer makes
   absl::flat_hash_map<const Value*, std::vector<std::pair<Layout, int>>> copies_;
   absl::flat_hash_map<const Value*, int> state_of_;
@@ -541,11 +549,14 @@ absl::StatusOr<std::shared_ptr<const ExecutionPlan>> ExecutionPlan::Compile(
   plan->threads_ = options.threads > 0 ? options.threads : NumThreads();
   plan->graph_ = graph.Clone();
   Graph& g = *plan->graph_;
+  std::vector<Value*> fed = g.inputs();
   for (size_t i = 0; i < inputs.size(); ++i) {
-    Value* v = g.inputs()[i];
+    Value* v = fed[i];
     if (!inputs[i].is_known()) {
       if (!v->is_initializer())
         return ModelError("input \"", v->name(), "\" has no value and no default. Give one");
+      g.HideInput(v);
+      fed[i] = nullptr;
       continue;
     }
     if (v->is_initializer()) g.ClearInitializer(v);
@@ -554,7 +565,7 @@ absl::StatusOr<std::shared_ptr<const ExecutionPlan>> ExecutionPlan::Compile(
   GR_RETURN_IF_ERROR(Specialize(g, registry).status());
   GR_RETURN_IF_ERROR(StandardPipeline(registry, options.optimize).Run(g, registry));
   GR_RETURN_IF_ERROR(g.Sort());
-  GR_RETURN_IF_ERROR(PlanCompiler(plan.get(), registry, options).Run());
+  GR_RETURN_IF_ERROR(PlanCompiler(plan.get(), registry, options, std::move(fed)).Run());
   return std::shared_ptr<const ExecutionPlan>(std::move(plan));
 }
 

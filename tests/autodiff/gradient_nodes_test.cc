@@ -101,7 +101,7 @@ TEST(GradientNodesTest, ANameThatNoValueHasIsAnError) {
     y = Mul(a, b)
     da = ai.onnx.preview.training.Gradient <xs = ["a"], y = "loss"> (a)
   })",
-      &error);
+          &error);
   EXPECT_THAT(std::string(error.message()), HasSubstr("\"loss\", which no value has"));
 }
 
