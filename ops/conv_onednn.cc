@@ -190,14 +190,18 @@ dnnl::algorithm AlgorithmFor(const ConvShape& s, DType dtype) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Kernel>> OneDnnConv(PrepareContext& c, const ConvShape& s) {
+absl::StatusOr<std::unique_ptr<Kernel>> OneDnnConv(PrepareContext& c, const ConvShape& s,
+                                                   const dnnl::post_ops* activation, int added) {
   const DType dtype = c.input_dtype(0);
   const Dims x = c.input_dims(0), w = WeightDims(s), y = c.output_dims(0);
   if (!IsSound(s, dtype, x, w, y)) return nullptr;
   const bool constant = c.constant(1) != nullptr;
   const Md weights = onednn::Any(dtype, w);
   const Md bias = c.has_input(2) ? onednn::RowMajor(dtype, {y[1]}) : Md();
-  const auto attributes = onednn::Attributes();
+  dnnl::post_ops post_ops;
+  if (added >= 0) post_ops.append_sum(1.0f);
+  if (activation != nullptr) onednn::AppendEltwises(*activation, post_ops);
+  const auto attributes = onednn::Attributes(post_ops);
   const auto make = [&](dnnl::algorithm algorithm) {
     return [&, algorithm](const Md& x_md, const Md& y_md) {
       return onednn::Convolution(!constant, x_md, weights, bias, y_md, s.window, attributes,
@@ -227,7 +231,7 @@ absl::StatusOr<std::unique_ptr<Kernel>> OneDnnConv(PrepareContext& c, const Conv
       {DNNL_ARG_DST, pd->dst_desc(), onednn::Out(0)}};
   if (bias) arguments.push_back({DNNL_ARG_BIAS, bias, onednn::In(2)});
   program.Add(dnnl::convolution_forward(*pd), *pd, std::move(arguments));
-  return onednn::MakeProgramKernel(c, std::move(program));
+  return onednn::MakeProgramKernel(c, std::move(program), added);
 }
 
 absl::StatusOr<std::unique_ptr<Kernel>> OneDnnConvBackwardData(PrepareContext& c,

@@ -1,9 +1,12 @@
-// MatMul, and ai.graphrun.FusedMatMul: a matrix product that takes its operands transposed.
+// MatMul; ai.graphrun.FusedMatMul, a matrix product that takes its operands transposed; and
+// ai.graphrun.FusedLinear, the same with a bias c [N], a tensor z of y's sizes that is added, and
+// an activation.
 //
 // Source: https://onnx.ai/onnx/operators/onnx__MatMul.html (1, 9, 13). Element types: every number
 // (the standard leaves out the 8- and 16-bit integers); integers wrap around.
 #include "ops/matmul_native.h"
 #include "ops/matmul_onednn.h"
+#include "ops/post_op.h"
 #include "runtime/op/op_registry.h"
 
 namespace graphrun {
@@ -14,18 +17,32 @@ absl::StatusOr<std::unique_ptr<Kernel>> NativeMatMul(PrepareContext& c) {
       MatMulShape::Of(c.input_dims(0), c.input_dims(1), c.Int("transA") != 0, c.Int("transB") != 0)
           .Simplified();
   const float alpha = c.Float("alpha", 1);
+  const PostOp post_op = PostOp::Of(c);
   std::unique_ptr<Kernel> kernel;
   DispatchDType(NumericTypes(), c.input_dtype(0), [&]<typename T>() {
     kernel = MakeKernel([=](RunContext& r) {
       T* y = r.output(0).mutable_data<T>();
+      const T* bias = r.has_input(2) ? r.input(2).data<T>() : nullptr;
+      const T* added = r.has_input(3) ? r.input(3).data<T>() : nullptr;
+      const bool plain = bias == nullptr && added == nullptr && post_op.is_none();
       BatchedMatMul(s, r.input(0).data<T>(), r.input(1).data<T>(),
                     [&](int64_t batch, int64_t i, int64_t j, const ProductSum<T>* sums, int64_t n) {
                       T* row = y + (batch * s.m + i) * s.n + j;
-                      if constexpr (std::is_integral_v<T>) {
-                        for (int64_t q = 0; q < n; ++q) row[q] = static_cast<T>(sums[q]);
-                      } else {
-                        const auto scale = static_cast<Compute<T>>(alpha);
-                        for (int64_t q = 0; q < n; ++q) row[q] = T(scale * sums[q]);
+                      using C = Compute<T>;
+                      const auto scale = static_cast<C>(alpha);
+                      for (int64_t q = 0; plain && q < n; ++q) {
+                        if constexpr (std::is_integral_v<T>) {
+                          row[q] = static_cast<T>(sums[q]);
+                        } else {
+                          row[q] = T(scale * sums[q]);
+                        }
+                      }
+                      for (int64_t q = 0; !plain && q < n; ++q) {
+                        double v = static_cast<double>(scale * static_cast<C>(sums[q]));
+                        if (bias != nullptr) v += static_cast<double>(static_cast<C>(bias[j + q]));
+                        if (added != nullptr)
+                          v += static_cast<double>(static_cast<C>(added[row + q - y]));
+                        row[q] = T(static_cast<C>(post_op.Apply(v)));
                       }
                     });
       return absl::OkStatus();
@@ -35,9 +52,15 @@ absl::StatusOr<std::unique_ptr<Kernel>> NativeMatMul(PrepareContext& c) {
 }
 
 absl::StatusOr<std::unique_ptr<Kernel>> FastMatMul(PrepareContext& c) {
-  return OneDnnMatMul(c, {MatMulShape::Of(c.input_dims(0), c.input_dims(1), c.Int("transA") != 0,
-                                          c.Int("transB") != 0),
-                          c.Float("alpha", 1)});
+  MatMulRequest request{
+      MatMulShape::Of(c.input_dims(0), c.input_dims(1), c.Int("transA") != 0, c.Int("transB") != 0),
+      c.Float("alpha", 1)};
+  if (c.has_input(2)) request.bias = 2;
+  if (c.has_input(3)) request.added = 3;
+  dnnl::post_ops activation;
+  PostOp::Of(c).AppendTo(activation);
+  request.activation = &activation;
+  return OneDnnMatMul(c, request);
 }
 
 absl::Status InferMatMul(InferContext& c) {
@@ -55,6 +78,14 @@ absl::Status InferFusedMatMul(InferContext& c) {
   }
   GR_ASSIGN_OR_RETURN(Shape y, InferMatMulShape(c, c.input_shape(0), c.input_shape(1),
                                                 c.Int("transA") != 0, c.Int("transB") != 0));
+  for (const int i : {2, 3}) {
+    if (!c.has_input(i) || !c.input_shape(i).is_concrete() || !y.is_concrete()) continue;
+    const Shape want = i == 3 ? y : Shape({y[y.rank() - 1]});
+    if (!(c.input_shape(i) == want)) {
+      return c.Error("input ", i == 2 ? "C" : "Z", " has shape ", c.input_shape(i).ToString(),
+                     " but must be ", want.ToString());
+    }
+  }
   c.set_output(0, c.input_dtype(0), std::move(y));
   return absl::OkStatus();
 }
@@ -106,6 +137,38 @@ Expr LastAxesSwapped(Expr x) {
   return Transpose(x, std::move(perm));
 }
 
+void FusedMatMulBody(BodyContext& b) {
+  Expr x = b.x(0), w = b.x(1);
+  if (!x.shape().has_rank() || !w.shape().has_rank()) {
+    b.Refuse(b.Error("the ranks of A and B must be known"));
+    return;
+  }
+  if (b.Int("transA") != 0) x = LastAxesSwapped(x);
+  if (b.Int("transB") != 0) w = LastAxesSwapped(w);
+  Expr y = MatMul(x, w);
+  const float alpha = b.Float("alpha", 1);
+  if (alpha != 1) y = y * alpha;
+  if (b.has_input(2)) y = y + b.x(2);
+  if (b.has_input(3)) y = y + b.x(3);
+  b.Return(PostOp::Of(b).Apply(y));
+}
+
+// FusedMatMul, and FusedLinear: y = activation(alpha * a' b' + c + z).
+OpDef Transposing(const char* name) {
+  return OpDef(name, 1, kGraphrunDomain)
+      .Input("A", "T")
+      .Input("B", "T")
+      .Output("Y", "T")
+      .Types("T", kFloats)
+      .Attr("transA", 0)
+      .Attr("transB", 0)
+      .Attr("alpha", 1.0f)
+      .Infer(InferFusedMatMul)
+      .Kernel("onednn", FastMatMul)
+      .Kernel("native", NativeMatMul)
+      .Body(FusedMatMulBody);
+}
+
 // y = alpha * a' b': da' = alpha * dy b'^T, db' = alpha * a'^T dy, each transposed back where the
 // operand was.
 void FusedMatMulGradient(GradContext& g) {
@@ -119,19 +182,6 @@ void FusedMatMulGradient(GradContext& g) {
   Expr a = g.x(0), b = g.x(1), dy = g.dy();
   if (g.needs(0)) g.dx(0, ta ? product(b, dy, tb, true) : product(dy, b, false, !tb));
   if (g.needs(1)) g.dx(1, tb ? product(dy, a, true, ta) : product(a, dy, !ta, false));
-}
-
-void FusedMatMulBody(BodyContext& b) {
-  Expr x = b.x(0), w = b.x(1);
-  if (!x.shape().has_rank() || !w.shape().has_rank()) {
-    b.Refuse(b.Error("the ranks of A and B must be known"));
-    return;
-  }
-  if (b.Int("transA") != 0) x = LastAxesSwapped(x);
-  if (b.Int("transB") != 0) w = LastAxesSwapped(w);
-  Expr y = MatMul(x, w);
-  const float alpha = b.Float("alpha", 1);
-  b.Return(alpha == 1 ? y : y * alpha);
 }
 
 }  // namespace
@@ -167,24 +217,29 @@ void RegisterMatmulOps(OpRegistry& ops) {
                        .Gives(Tensor::Of<int32_t>({1, 1}, {-9})))
               .Try(Sample().In({2, 3}).In({2, 3}).Refused("must have 3 rows"))
               .Try(Sample().In(Dims{}).In({2, 3}).Refused("is a scalar")));
-  ops.Add(OpDef("FusedMatMul", 1, kGraphrunDomain)
-              .Input("A", "T")
-              .Input("B", "T")
-              .Output("Y", "T")
-              .Types("T", kFloats)
-              .Attr("transA", 0)
-              .Attr("transB", 0)
-              .Attr("alpha", 1.0f)
-              .Infer(InferFusedMatMul)
-              .Kernel("onednn", FastMatMul)
-              .Kernel("native", NativeMatMul)
+  ops.Add(Transposing("FusedMatMul")
               .Gradient(FusedMatMulGradient)
-              .Body(FusedMatMulBody)
               .Try(Sample().In({3, 2}).In({4, 3}).Attr("transA", 1).Attr("transB", 1))
               .Try(Sample().In({5, 3, 2}).In({5, 3, 4}).Attr("transA", 1).Attr("alpha", 0.5f))
               .Try(Sample().In({5, 2, 3}).In({4, 3}).Attr("transB", 1))
               .Try(Sample().In({2, 1, 3, 2}).In({5, 3, 4}).Attr("transA", 1))
               .Try(Sample().In({3}).In({3, 2}).Refused("at least 2 axes")));
+  OpDef linear = Transposing("FusedLinear");
+  linear.Input("C", "T", Arity::kOptional).Input("Z", "T", Arity::kOptional).InPlace(3, 0);
+  PostOp::Declare(linear)
+      .Try(Sample()
+               .In({4, 3})
+               .In({6, 3})
+               .Constant()
+               .In({6})
+               .Attr("transB", 1)
+               .Attr("activation", "Relu")
+               .NoGradient("the kink of Relu"))
+      .Try(Sample().In({2, 3, 4}).In({4, 6}).In({6}).In({2, 3, 6}).Attr("activation", "Tanh"))
+      .Try(Sample().In({2, 3, 4}).In({2, 4, 6}).None().In({2, 3, 6}))
+      .Try(Sample().In({20, 40}).In({40, 33}).In({33}).Attr("activation", "Sigmoid"))
+      .Try(Sample().In({2, 3}).In({3, 4}).In({3}).Refused("input C has shape"));
+  ops.Add(std::move(linear));
 }
 
 }  // namespace graphrun

@@ -76,12 +76,20 @@ absl::StatusOr<std::unique_ptr<Kernel>> OneDnnMatMul(PrepareContext& c,
       added = onednn::RowMajor(dtype, dims);
     }
   }
+  if (request.bias >= 0) {
+    if (request.alpha != 1) return nullptr;
+    Dims dims(y_dims.size(), 1);
+    dims.back() = s.n;
+    bias = onednn::RowMajor(dtype, dims);
+  }
   if (request.alpha != 1)
     onednn::AppendEltwise(post_ops, dnnl::algorithm::eltwise_linear, request.alpha, 0);
   if (added) {
     added_at = post_ops.len();
     post_ops.append_binary(dnnl::algorithm::binary_add, added);
   }
+  if (request.added >= 0) post_ops.append_sum(1.0f);
+  if (request.activation != nullptr) onednn::AppendEltwises(*request.activation, post_ops);
 
   const auto attributes = onednn::Attributes(post_ops);
   onednn::Pd<dnnl::matmul> pd;
@@ -111,13 +119,16 @@ absl::StatusOr<std::unique_ptr<Kernel>> OneDnnMatMul(PrepareContext& c,
       {DNNL_ARG_SRC, pd->src_desc(), onednn::In(0)},
       {DNNL_ARG_WEIGHTS, pd->weights_desc(), onednn::In(1)},
       {DNNL_ARG_DST, pd->dst_desc(), onednn::Out(0)}};
-  if (bias) arguments.push_back({DNNL_ARG_BIAS, bias, onednn::In(request.c)});
+  if (bias) {
+    arguments.push_back(
+        {DNNL_ARG_BIAS, bias, onednn::In(request.bias >= 0 ? request.bias : request.c)});
+  }
   if (added) {
     arguments.push_back(
         {DNNL_ARG_ATTR_MULTIPLE_POST_OP(added_at) | DNNL_ARG_SRC_1, added, onednn::In(request.c)});
   }
   program.Add(dnnl::matmul(*pd), *pd, std::move(arguments));
-  return onednn::MakeProgramKernel(c, std::move(program));
+  return onednn::MakeProgramKernel(c, std::move(program), request.added);
 }
 
 }  // namespace graphrun

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 
 #include "absl/strings/match.h"
 #include "runtime/base/limits.h"
@@ -61,6 +62,16 @@ dnnl::primitive_attr Attributes(const dnnl::post_ops& post_ops) {
 void AppendEltwise(dnnl::post_ops& post_ops, dnnl::algorithm algorithm, float alpha, float beta) {
   GR_V3(post_ops.append_eltwise(algorithm, alpha, beta);)
   GR_V2(post_ops.append_eltwise(1.0f, algorithm, alpha, beta);)
+}
+
+void AppendEltwises(const dnnl::post_ops& from, dnnl::post_ops& to) {
+  for (int i = 0; i < from.len(); ++i) {
+    dnnl::algorithm algorithm;
+    float alpha = 0, beta = 0;
+    GR_V3(from.get_params_eltwise(i, algorithm, alpha, beta);)
+    GR_V2(float scale = 1; from.get_params_eltwise(i, scale, algorithm, alpha, beta);)
+    AppendEltwise(to, algorithm, alpha, beta);
+  }
 }
 
 Pd<dnnl::matmul> MatMul(const Md& a, const Md& b, const Md& bias, const Md& y,
@@ -412,18 +423,37 @@ absl::Status Program::Run(RunContext& r) const {
   return status;
 }
 
-std::unique_ptr<Kernel> MakeProgramKernel(PrepareContext& c, Program program) {
+std::unique_ptr<Kernel> MakeProgramKernel(PrepareContext& c, Program program, int added) {
   class ProgramKernel : public Kernel {
    public:
-    explicit ProgramKernel(Program program) : program_(std::move(program)) {}
-    absl::Status Run(RunContext& context) const override { return program_.Run(context); }
+    ProgramKernel(Program program, int added, int64_t bytes)
+        : program_(std::move(program)), added_(added), bytes_(bytes) {}
+    absl::Status Run(RunContext& r) const override {
+      if (added_ >= 0) {
+        const char* from = static_cast<const char*>(r.input(added_).raw());
+        char* to = static_cast<char*>(r.output(0).mutable_raw());
+        if (from != to) {
+          ParallelFor(bytes_, 65536, [&](int64_t begin, int64_t end) {
+            std::memcpy(to + begin, from + begin, static_cast<size_t>(end - begin));
+          });
+        }
+      }
+      return program_.Run(r);
+    }
     std::string info() const override { return program_.info(); }
 
    private:
     Program program_;
+    int added_;
+    int64_t bytes_;
   };
   c.Scratch(program.scratch_bytes());
-  return std::make_unique<ProgramKernel>(std::move(program));
+  int64_t bytes = 0;
+  if (added >= 0) {
+    c.Want(added, c.made(0));
+    bytes = c.made(0).ByteSize(c.output_dtype(0), c.output_dims(0));
+  }
+  return std::make_unique<ProgramKernel>(std::move(program), added, bytes);
 }
 
 }  // namespace graphrun::onednn

@@ -53,6 +53,8 @@ bool IsSound(DType dtype, const Dims& dims);
 dnnl::primitive_attr Attributes(const dnnl::post_ops& post_ops = {});
 void AppendEltwise(dnnl::post_ops& post_ops, dnnl::algorithm algorithm, float alpha = 0,
                    float beta = 0);
+// Appends the eltwise operations of one list to another.
+void AppendEltwises(const dnnl::post_ops& from, dnnl::post_ops& to);
 
 // ---- primitive descriptors
 
@@ -166,7 +168,9 @@ class Program {
   int threads_ = 1;
 };
 
-// A kernel that runs a program. Tells the context how much scratch memory it needs.
-std::unique_ptr<Kernel> MakeProgramKernel(PrepareContext& c, Program program);
+// A kernel that runs a program. Tells the context how much scratch memory it needs. Where `added`
+// is an input (not -1), the program adds to what output 0 holds: the kernel first puts that input
+// there, unless both are the same memory; it wants the input in the output's layout.
+std::unique_ptr<Kernel> MakeProgramKernel(PrepareContext& c, Program program, int added = -1);
 
 }  // namespace graphrun::onednn

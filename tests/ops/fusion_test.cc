@@ -1,0 +1,159 @@
+// The rewrites that fuse convolutions and matrix products with what follows them.
+#include <gtest/gtest.h>
+
+#include "ops/ops.h"
+#include "runtime/autodiff/gradients.h"
+#include "runtime/op/evaluate.h"
+#include "runtime/op/infer.h"
+
+namespace graphrun {
+namespace {
+
+class FusionTest : public testing::Test {
+ protected:
+  FusionTest() : builder_(&graph_, &registry_) { RegisterOps(registry_); }
+
+  Expr Input(const std::string& name, const Dims& dims) {
+    Tensor t(DType::kFloat32, dims);
+    for (int64_t i = 0; i < t.num_elements(); ++i)
+      t.mutable_data<float>()[i] = static_cast<float>((i * 7 + seed_) % 13 - 6) / 8;
+    ++seed_;
+    values_[name] = Datum(t);
+    return builder_.Use(graph_.AddInput(name, Type::Tensor(DType::kFloat32, Shape::Of(dims))));
+  }
+  Expr Constant(const Dims& dims, float low) {
+    Tensor t(DType::kFloat32, dims);
+    for (int64_t i = 0; i < t.num_elements(); ++i)
+      t.mutable_data<float>()[i] = low + static_cast<float>((i * 5 + seed_) % 11) / 10;
+    ++seed_;
+    return builder_.Constant(t);
+  }
+  std::vector<Datum> Evaluate() {
+    auto ys = EvaluateGraph(graph_, registry_, values_);
+    EXPECT_TRUE(ys.ok()) << ys.status().message();
+    return ys.ok() ? *ys : std::vector<Datum>();
+  }
+  // Runs every rewrite once and expects the outputs to stay what they are.
+  void Fuse() {
+    ASSERT_TRUE(builder_.status().ok()) << builder_.status().message();
+    ASSERT_TRUE(InferTypes(graph_, registry_).ok());
+    const std::vector<Datum> before = Evaluate();
+    for (const Rewrite& rewrite : registry_.rewrites()) {
+      if (rewrite.phase == Rewrite::Phase::kPointwise) continue;
+      const auto changed = rewrite.run(graph_, registry_);
+      ASSERT_TRUE(changed.ok()) << rewrite.name << ": " << changed.status().message();
+      ASSERT_TRUE(graph_.Sort().ok());
+    }
+    const std::vector<Datum> after = Evaluate();
+    ASSERT_EQ(before.size(), after.size());
+    for (size_t o = 0; o < before.size(); ++o) {
+      const Tensor &b = before[o].tensor, &a = after[o].tensor;
+      ASSERT_EQ(b.dims(), a.dims());
+      for (int64_t i = 0; i < b.num_elements(); ++i)
+        ASSERT_NEAR(a.AsDouble(i), b.AsDouble(i), 1e-4) << "output " << o << ", element " << i;
+    }
+  }
+  std::vector<std::string> Nodes() const {
+    std::vector<std::string> names;
+    for (const auto& node : graph_.nodes()) names.push_back(node->op_type());
+    return names;
+  }
+  void Output(Expr y) { graph_.AddOutput(y.value()); }
+
+  OpRegistry registry_;
+  Graph graph_;
+  Builder builder_;
+  absl::flat_hash_map<std::string, Datum> values_;
+  int64_t seed_ = 0;
+};
+
+using Names = std::vector<std::string>;
+using Ints = std::vector<int64_t>;
+
+TEST_F(FusionTest, InferenceNormalisationFoldsIntoConstantWeights) {
+  Expr y = builder_.Op("Conv", {Input("x", {2, 3, 5, 5}), Constant({4, 3, 3, 3}, -0.5f)});
+  Output(builder_.Op("BatchNormalization", {y, Constant({4}, 0.5f), Constant({4}, -0.5f),
+                                            Constant({4}, 0), Constant({4}, 0.5f)}));
+  Fuse();
+  EXPECT_EQ(Nodes(), Names{"Conv"});
+}
+
+TEST_F(FusionTest, NormalisationStaysWhereTheWeightsVary) {
+  Expr y = builder_.Op("Conv", {Input("x", {2, 3, 5, 5}), Input("w", {4, 3, 3, 3})});
+  Output(builder_.Op("BatchNormalization", {y, Constant({4}, 0.5f), Constant({4}, -0.5f),
+                                            Constant({4}, 0), Constant({4}, 0.5f)}));
+  Fuse();
+  EXPECT_EQ(Nodes(), (Names{"Conv", "BatchNormalization"}));
+}
+
+TEST_F(FusionTest, AResidualBlockBecomesTwoConvolutions) {
+  Expr x = Input("x", {2, 16, 6, 6});
+  const AttrMap pads = {{"pads", Ints{1, 1, 1, 1}}};
+  Expr a = Relu(builder_.Op("Conv", {x, Constant({16, 16, 3, 3}, -0.5f), Constant({16}, 0)}, pads));
+  Expr b = builder_.Op("Conv", {a, Constant({16, 16, 3, 3}, -0.5f)}, pads);
+  Output(Relu(b + x));
+  Fuse();
+  EXPECT_EQ(Nodes(), (Names{"FusedConv", "FusedConv"}));
+}
+
+TEST_F(FusionTest, AnIntermediateResultThatSomebodyReadsIsKept) {
+  Expr y = builder_.Op("Conv", {Input("x", {1, 3, 5, 5}), Constant({4, 3, 3, 3}, -0.5f)});
+  Output(y);
+  Output(Relu(y));
+  Fuse();
+  EXPECT_EQ(Nodes(), (Names{"Conv", "Relu"}));
+}
+
+TEST_F(FusionTest, AProductTakesBiasResidualAndActivation) {
+  Expr x = Input("x", {2, 3, 8}), z = Input("z", {2, 3, 6});
+  Output(Tanh(MatMul(x, Constant({8, 6}, -0.5f)) + Constant({6}, 0) + z));
+  Fuse();
+  EXPECT_EQ(Nodes(), Names{"FusedLinear"});
+}
+
+TEST_F(FusionTest, AGemmTakesItsActivation) {
+  Output(Relu(builder_.Op("Gemm", {Input("x", {3, 8}), Constant({6, 8}, -0.5f), Constant({6}, 0)},
+                          {{"transB", 1}})));
+  Fuse();
+  EXPECT_EQ(Nodes(), Names{"FusedLinear"});
+}
+
+TEST_F(FusionTest, AnAddThatBroadcastsTheProductStaysAnAdd) {
+  Output(MatMul(Input("x", {3, 8}), Constant({8, 6}, -0.5f)) + Input("z", {2, 3, 6}));
+  Fuse();
+  EXPECT_EQ(Nodes(), (Names{"MatMul", "Add"}));
+}
+
+TEST_F(FusionTest, ClipWithConstantBoundsIsAnActivation) {
+  Expr y = builder_.Op("Conv", {Input("x", {2, 16, 5, 5}), Constant({16, 16, 1, 1}, -0.5f)});
+  Output(builder_.Op(
+      "Clip", {y, builder_.Scalar(DType::kFloat32, 0), builder_.Scalar(DType::kFloat32, 6)}));
+  Fuse();
+  EXPECT_EQ(Nodes(), Names{"FusedConv"});
+}
+
+TEST_F(FusionTest, TrainingNormalisationSharesItsStatisticsAndMaskWithItsGradient) {
+  Expr x = Input("x", {4, 16, 3, 3}), scale = Input("scale", {16}), bias = Input("bias", {16});
+  const std::vector<Expr> ys =
+      builder_.Ops("BatchNormalization", {x, scale, bias, Constant({16}, 0), Constant({16}, 0.5f)},
+                   3, {{"training_mode", 1}});
+  Output(ys[1]);
+  Output(ys[2]);
+  Expr loss = ReduceSum(Square(Relu(ys[0])), {}, false);
+  const auto gradients =
+      AppendGradients(graph_, registry_, loss.value(), {x.value(), scale.value(), bias.value()});
+  ASSERT_TRUE(gradients.ok()) << gradients.status().message();
+  for (Value* g : *gradients) graph_.AddOutput(g);
+  Fuse();
+  int fused = 0, masked = 0;
+  for (const auto& node : graph_.nodes()) {
+    fused += node->op_type() == "BatchNormTraining";
+    masked += node->op_type() == "BatchNormGrad" && node->has_input(5);
+    EXPECT_NE(node->op_type(), "Relu");
+  }
+  EXPECT_EQ(fused, 1);
+  EXPECT_EQ(masked, 1);
+}
+
+}  // namespace
+}  // namespace graphrun
