@@ -17,11 +17,6 @@
 namespace graphrun::cli {
 namespace {
 
-std::vector<Verb> Verbs() {
-  return {TrainVerb(), NewVerb(),  RunVerb(),   VerifyVerb(), InspectVerb(),
-          CheckVerb(), PlanVerb(), BenchVerb(), OpsVerb(),    CoverageVerb()};
-}
-
 constexpr char kExitCodes[] =
     "Exit codes: 0 ok, 1 a bug of graphrun, 2 usage, 3 model, 4 data, 5 checkpoint, 6 input or "
     "output,\n"

@@ -1,6 +1,8 @@
 // The verbs, one file each: verb_<name>.cc.
 #pragma once
 
+#include <vector>
+
 #include "tools/flags.h"
 
 namespace graphrun::cli {
@@ -8,12 +10,24 @@ namespace graphrun::cli {
 Verb TrainVerb();
 Verb NewVerb();
 Verb RunVerb();
+Verb EvalVerb();
+Verb PredictVerb();
+Verb ExportVerb();
 Verb VerifyVerb();
 Verb InspectVerb();
 Verb CheckVerb();
 Verb PlanVerb();
 Verb BenchVerb();
+Verb PlotVerb();
 Verb OpsVerb();
 Verb CoverageVerb();
+Verb GradcheckVerb();
+Verb DiffVerb();
+Verb CompareVerb();
+Verb DoctorVerb();
+Verb CompletionVerb();
+
+// All of them, in the order of the list that --help prints.
+std::vector<Verb> Verbs();
 
 }  // namespace graphrun::cli

@@ -66,14 +66,16 @@ absl::StatusOr<const OpDef*> OpRegistry::Resolve(const Node& node) const {
   std::string advice;
   if (!elsewhere.empty()) {
     advice =
-        absl::StrCat(". Domain ", absl::StrJoin(elsewhere, ", "), " has an operator of that name");
+        absl::StrCat(". Domain ", absl::StrJoin(elsewhere, ", "), " has an operator of that name.");
   } else if (domain_known) {
-    advice = DidYouMean(node.op_type(), names);
+    advice = absl::StrCat(".", DidYouMean(node.op_type(), names));
+  } else {
+    advice = ".";
   }
   return ModelError(node.Describe(), ": domain ", domain,
                     domain_known ? " has no operator " : " is not known, nor its operator ",
                     node.op_type(), advice,
-                    ". If a plugin provides it, load it with --plugin PATH");
+                    " If a plugin provides it, load it with --plugin PATH");
 }
 
 std::vector<const OpDef*> OpRegistry::All() const {

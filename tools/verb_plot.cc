@@ -1,0 +1,56 @@
+#include "runtime/base/file.h"
+#include "runtime/base/status.h"
+#include "runtime/report/run_report.h"
+#include "tools/output.h"
+#include "tools/verbs.h"
+
+namespace graphrun::cli {
+namespace {
+
+absl::Status WriteCharts(const std::vector<RunReport::Chart>& charts, const std::string& folder) {
+  GR_RETURN_IF_ERROR(CreateDirs(folder));
+  for (const RunReport::Chart& chart : charts) {
+    const std::string path = JoinPath(folder, chart.name + ".svg");
+    GR_RETURN_IF_ERROR(WriteFileAtomic(path, chart.svg));
+    Print(path, "\n");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Run(const Flags& flags) {
+  std::vector<RunReport> runs;
+  for (const std::string& folder : flags.arguments()) {
+    GR_ASSIGN_OR_RETURN(RunReport run, RunReport::Read(folder));
+    if (run.metrics.empty()) {
+      return CheckpointError(folder, ": has no metrics.jsonl with a line in it: no run wrote here");
+    }
+    runs.push_back(std::move(run));
+  }
+  if (runs.size() > 1) {
+    return WriteCharts(CompareRuns(runs), flags.Get("output", "plots"));
+  }
+  const std::string& folder = flags.argument(0);
+  if (flags.Has("output")) return WriteCharts(runs[0].Charts(), flags.Get("output"));
+  GR_RETURN_IF_ERROR(runs[0].Write(folder, true));
+  Print(JoinPath(folder, "report.html"), "\n");
+  for (const RunReport::Chart& chart : runs[0].Charts())
+    Print(JoinPath(folder, "plots/" + chart.name + ".svg"), "\n");
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+Verb PlotVerb() {
+  return {"plot",
+          "RUN...",
+          "draws the curves of a run, or of several in one picture",
+          "Of one run: report.html and plots/ in its folder are written anew.",
+          "graphrun plot runs/digits\n"
+          "graphrun plot runs/adam runs/sgd -o comparison",
+          {{"output", "FOLDER", "where to write the svg files (several runs: plots)", false, 'o'}},
+          1,
+          -1,
+          Run};
+}
+
+}  // namespace graphrun::cli

@@ -1,0 +1,12 @@
+#include "tools/verbs.h"
+
+namespace graphrun::cli {
+
+std::vector<Verb> Verbs() {
+  return {TrainVerb(),  NewVerb(),     RunVerb(),     EvalVerb(),      PredictVerb(),
+          ExportVerb(), VerifyVerb(),  InspectVerb(), CheckVerb(),     PlanVerb(),
+          BenchVerb(),  PlotVerb(),    OpsVerb(),     CoverageVerb(),  GradcheckVerb(),
+          DiffVerb(),   CompareVerb(), DoctorVerb(),  CompletionVerb()};
+}
+
+}  // namespace graphrun::cli
