@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "absl/strings/str_join.h"
+#include "runtime/autodiff/gradient_nodes.h"
 #include "runtime/base/parallel.h"
 #include "runtime/exec/plan.h"
 #include "runtime/exec/state_store.h"
@@ -541,6 +542,16 @@ absl::StatusOr<bool> PlanCompiler::AddNode(Node* node) {
                     absl::StrJoin(types, ", "));
 }
 
+// Nodes that ask for derivatives give way to the gradient graph, while all values still have their
+// names.
+static absl::Status ExpandDerivatives(Graph& graph, const OpRegistry& registry) {
+  if (graph.opset_imports.count("ai.onnx.preview.training") == 0) return absl::OkStatus();
+  GR_RETURN_IF_ERROR(InlineFunctions(graph, registry).status());
+  GR_RETURN_IF_ERROR(graph.Sort());
+  GR_RETURN_IF_ERROR(InferTypes(graph, registry));
+  return ExpandGradientNodes(graph, registry).status();
+}
+
 absl::StatusOr<std::shared_ptr<const ExecutionPlan>> ExecutionPlan::Compile(
     const Graph& graph, const OpRegistry& registry, const std::vector<Type>& inputs,
     const CompileOptions& options) {
@@ -562,6 +573,7 @@ absl::StatusOr<std::shared_ptr<const ExecutionPlan>> ExecutionPlan::Compile(
     if (v->is_initializer()) g.ClearInitializer(v);
     v->set_type(inputs[i]);
   }
+  GR_RETURN_IF_ERROR(ExpandDerivatives(g, registry));
   GR_RETURN_IF_ERROR(Specialize(g, registry).status());
   GR_RETURN_IF_ERROR(StandardPipeline(registry, options.optimize).Run(g, registry));
   GR_RETURN_IF_ERROR(g.Sort());

@@ -74,8 +74,7 @@ absl::StatusOr<const OpDef*> OpRegistry::Resolve(const Node& node) const {
   }
   return ModelError(node.Describe(), ": domain ", domain,
                     domain_known ? " has no operator " : " is not known, nor its operator ",
-                    node.op_type(), advice,
-                    " If a plugin provides it, load it with --plugin PATH");
+                    node.op_type(), advice, " If a plugin provides it, load it with --plugin PATH");
 }
 
 std::vector<const OpDef*> OpRegistry::All() const {

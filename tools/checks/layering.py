@@ -15,7 +15,7 @@ ROOMS = {
     "runtime/onnx": (("runtime/op", "proto"), ("protobuf", "onnx schema")),
     "runtime/passes": (("runtime/op",), ()),
     "runtime/autodiff": (("runtime/op",), ()),
-    "runtime/exec": (("runtime/passes",), ("oneDNN",)),
+    "runtime/exec": (("runtime/passes", "runtime/autodiff"), ("oneDNN",)),
     "runtime/data": (("runtime/base",), ("images",)),
     "runtime/report": (("runtime/base",), ()),
     "runtime/train": (("runtime/passes", "runtime/autodiff", "runtime/exec", "runtime/data", "runtime/onnx",
