@@ -85,6 +85,7 @@ class ExecutionPlan {
 
  private:
   friend class PlanCompiler;
+  friend class MemoryAssigner;
   ExecutionPlan() = default;
 
   std::unique_ptr<Graph> graph_;
