@@ -81,7 +81,9 @@ inline float Log(float x) {
   const bool tiny = x < std::numeric_limits<float>::min();
   const float scaled = tiny ? x * 8388608.0f : x;
   constexpr int32_t kRootHalf = 0x3f3504f3;  // sqrt(1/2)
-  const int32_t bits = ToBits(scaled) - kRootHalf;
+  // Negative numbers wrap; their result is replaced below.
+  const auto bits =
+      static_cast<int32_t>(static_cast<uint32_t>(ToBits(scaled)) - uint32_t{kRootHalf});
   const float e = static_cast<float>((bits >> 23) - (tiny ? 23 : 0));
   const float f = FromBits((bits & 0x7fffff) + kRootHalf) - 1.0f;
   float p = 0.0697161183f;
