@@ -26,11 +26,11 @@ say "5/5 Exporting"
 cat <<END
 
 Done. What is where:
-  $graphrun   the command; --help lists its verbs, and each verb has its own
-  $run/digits.onnx            the trained model: any ONNX runtime runs it; the normalisation is inside
-  $run/train.onnx             the same with its training graph and optimizer state
-  $run/report.html, plots/    the curves
-  $run/recipe.txtpb           all that this run was told, to be changed and run again
+  $graphrun    the command; --help lists its verbs, and each verb has its own
+  $run/digits.onnx           the trained model: any ONNX runtime runs it; the normalisation is inside
+  $run/train.onnx            the same with its training graph and optimizer state
+  $run/report.html, plots/   the curves
+  $run/recipe.txtpb          all that this run was told, to be changed and run again
 
 What to try next:
   export PATH=\$PWD/build/release/tools:\$PATH

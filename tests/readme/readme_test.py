@@ -1,0 +1,63 @@
+#!/usr/bin/env python3
+"""Runs the examples of documents, in order, as a reader would.
+
+    readme_test.py REPOSITORY FOLDER_OF_GRAPHRUN DOCUMENT...
+
+An example is each `graphrun ...` line of a block that opens with ```sh; a line that ends in a backslash goes on. All
+run in one empty folder that holds a link to models/, with the built command first on the PATH; each must succeed.
+"""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import time
+
+
+def examples(text):
+    """(line, command) of each example of a document."""
+    found, block, pending = [], False, None
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.startswith("```"):
+            block = not block and line.strip() == "```sh"
+        elif block and pending:
+            pending = (pending[0], pending[1] + "\n" + line)
+        elif block and line.startswith("graphrun "):
+            pending = (number, line)
+        if pending and not pending[1].endswith("\\"):
+            found.append(pending)
+            pending = None
+    return found
+
+
+def run(command, folder, path):
+    # One thread: the examples' networks are too small for more, and the machine may be busy with other tests.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PATH": f"{path}{os.pathsep}{os.environ['PATH']}"}
+    return subprocess.run(["bash", "-euo", "pipefail", "-c", command], cwd=folder, env=environment, check=False,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def main():
+    if len(sys.argv) < 4:
+        sys.exit(__doc__)
+    repository, path = pathlib.Path(sys.argv[1]).resolve(), pathlib.Path(sys.argv[2]).resolve()
+    failures = count = 0
+    for document in sys.argv[3:]:
+        with tempfile.TemporaryDirectory() as folder:
+            pathlib.Path(folder, "models").symlink_to(repository / "models")
+            for line, command in examples((repository / document).read_text(encoding="utf-8")):
+                began = time.monotonic()
+                done = run(command, folder, path)
+                count += 1
+                print(f"{document}:{line}: {time.monotonic() - began:.1f} s, exit code {done.returncode}: {command}")
+                if done.returncode != 0:
+                    failures += 1
+                    print(re.sub("^", "    ", done.stdout, flags=re.M))
+    if failures or not count:
+        sys.exit(f"{failures} of {count} examples failed")
+
+
+if __name__ == "__main__":
+    main()
