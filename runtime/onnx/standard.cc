@@ -6,6 +6,7 @@
 #include "absl/strings/match.h"
 #include "runtime/base/limits.h"
 #include "runtime/base/status.h"
+#include "runtime/onnx/versions.h"
 #include "runtime/op/infer.h"
 
 namespace graphrun {
@@ -31,6 +32,15 @@ absl::Status NoOwnOperators(const Graph& graph) {
     }
   }
   return absl::OkStatus();
+}
+
+// Raises the versions of domains to the newest that a node is of, or an attribute of it.
+void Raise(const Graph& graph, std::map<std::string, int>* versions) {
+  for (const auto& node : graph.nodes()) {
+    int& version = (*versions)[node->domain()];
+    version =
+        std::max({version, node->opset(), VersionOfAttributes(node->domain(), node->attrs())});
+  }
 }
 
 // Puts bodies in the place of nodes for which `wanted` holds, until there is none; at most
@@ -61,18 +71,12 @@ absl::StatusOr<std::unique_ptr<Graph>> ToStandard(const Graph& graph, const OpRe
   for (const auto& [domain, version] : copy->opset_imports) {
     if (IsStandard(domain)) newest[domain] = version;
   }
-  for (const auto& node : copy->nodes()) {
-    int& version = newest[node->domain()];
-    version = std::max(version, node->opset());
-  }
+  Raise(*copy, &newest);
   GR_RETURN_IF_ERROR(InlineAll(*copy, registry, [&](const Node& node, const OpDef& def) {
     const auto it = newest.find(node.domain());
     return it != newest.end() && registry.Find(node.domain(), node.op_type(), it->second) != &def;
   }));
-  for (const auto& node : copy->nodes()) {
-    int& version = newest[node->domain()];
-    version = std::max(version, node->opset());
-  }
+  Raise(*copy, &newest);
   copy->opset_imports = std::move(newest);
   return copy;
 }

@@ -30,13 +30,30 @@ void ForEachNode(NamedModel* model, const std::function<void(NamedNode&)>& f) {
   }
 }
 
+// Attributes of ai.onnx that came later than the declarations that serve them.
+struct LaterAttribute {
+  const char* name;
+  int since;
+};
+constexpr LaterAttribute kLaterAttributes[] = {
+    {"start", 15},       {"end", 15},          {"value_int", 12},    {"value_ints", 12},
+    {"value_float", 12}, {"value_floats", 12}, {"value_string", 12}, {"value_strings", 12}};
+
+// The oldest version at which the node has its meaning with all of its attributes, as far as that
+// is known.
+int OldestVersion(const NamedNode& node) {
+  return std::max(node.opset, VersionOfAttributes(node.domain, node.attrs));
+}
+
 bool SameMeaning(const OpRegistry* registry, const NamedNode& node, int version) {
-  if (node.opset == version) return true;
   if (registry != nullptr) {
     const OpDef* own = registry->Find(node.domain, node.op_type, node.opset);
-    if (own != nullptr) return own == registry->Find(node.domain, node.op_type, version);
+    if (own != nullptr) {
+      return version >= VersionOfAttributes(node.domain, node.attrs) &&
+             own == registry->Find(node.domain, node.op_type, version);
+    }
   }
-  return node.opset < version;
+  return node.opset <= version;
 }
 
 // A function of one node with the inputs, outputs and attributes of `node`.
@@ -90,6 +107,14 @@ std::string Signature(const NamedNode& node) {
 
 }  // namespace
 
+int VersionOfAttributes(absl::string_view domain, const AttrMap& attrs) {
+  int version = 0;
+  for (const LaterAttribute& later : kLaterAttributes) {
+    if (domain.empty() && attrs.count(later.name) > 0) version = std::max(version, later.since);
+  }
+  return version;
+}
+
 absl::Status WrapVersions(const OpRegistry* registry, NamedModel* model) {
   std::map<std::string, std::map<int, std::vector<const NamedNode*>>> by_domain;  // then by version
   ForEachNode(model, [&](NamedNode& node) {
@@ -99,14 +124,18 @@ absl::Status WrapVersions(const OpRegistry* registry, NamedModel* model) {
     const auto import = model->opset_imports.find(domain);
     std::vector<int> candidates;
     if (import != model->opset_imports.end()) candidates.push_back(import->second);
-    for (const auto& entry : versions) {
-      if (registry != nullptr || candidates.empty()) candidates.push_back(entry.first);
+    for (const auto& [version, nodes] : versions) {
+      if (registry == nullptr && !candidates.empty()) break;
+      candidates.push_back(version);
+      for (const NamedNode* node : nodes) candidates.push_back(OldestVersion(*node));
     }
+    std::sort(candidates.begin() + (import == model->opset_imports.end() ? 0 : 1),
+              candidates.end());
+    candidates.erase(std::unique(candidates.begin(), candidates.end()), candidates.end());
     size_t fewest = SIZE_MAX;
     for (const int candidate : candidates) {
       size_t wrapped = 0;
       for (const auto& [version, nodes] : versions) {
-        if (version == candidate) continue;
         wrapped +=
             static_cast<size_t>(std::count_if(nodes.begin(), nodes.end(), [&](const NamedNode* n) {
               return !SameMeaning(registry, *n, candidate);
@@ -130,6 +159,7 @@ absl::Status WrapVersions(const OpRegistry* registry, NamedModel* model) {
           "; convert the model to one version first");
       return;
     }
+    node.opset = OldestVersion(node);
     std::string& name = names[Signature(node)];
     if (name.empty()) {
       const std::string stem = absl::StrCat(node.op_type, "_", node.opset);

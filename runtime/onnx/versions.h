@@ -19,6 +19,10 @@ namespace graphrun {
 // have to be wrapped.
 absl::Status WrapVersions(const OpRegistry* registry, NamedModel* model);
 
+// The version of the domain that brought the newest of a node's attributes, where one came later
+// than the declaration that serves it (a size asked for by `start` and `end`: 15); else 0.
+int VersionOfAttributes(absl::string_view domain, const AttrMap& attrs);
+
 // Turns calls of such functions into the nodes that they stand for, and drops the functions.
 void UnwrapVersions(NamedModel* model);
 

@@ -204,6 +204,21 @@ TEST(ExportOnnxTest, TheRegistryKnowsWhichVersionsMeanTheSame) {
   EXPECT_EQ(proto.opset_import(0).version(), 17);
 }
 
+TEST(ExportOnnxTest, AnAttributeThatCameLaterRaisesTheImportedVersion) {
+  OpRegistry registry;
+  registry.Add(OpDef("Shape", 1).Attr("end", 0));
+  ExportOptions options;
+  options.registry = &registry;
+  for (const auto& [attr, version] : {std::pair("", 9), std::pair("<end = 1>", 15)}) {
+    const auto g =
+        Parse(absl::StrCat("<opset_import: [\"\" : 9]> g (x) => (c) { c = Shape@1", attr, "(x) }"));
+    onnx::ModelProto proto;
+    ASSERT_TRUE(proto.ParseFromString(*ExportOnnxBytes(*g, options)));
+    EXPECT_EQ(proto.opset_import(0).version(), version);
+    EXPECT_EQ(proto.graph().node(0).op_type(), "Shape");
+  }
+}
+
 TEST(ExportOnnxTest, TrainingComesBack) {
   const std::string text = R"(<update_binding: ["w" : "w2", "mean" : "m2", "lr" : ""]>
     net (float[N, 2] x, float[N, 1] t) => (y, loss)
