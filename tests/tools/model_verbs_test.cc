@@ -1,0 +1,170 @@
+// Verbs on a model: new, run, inspect, check, plan, coverage, gradcheck, diff, compare, export,
+// verify.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "runtime/base/file.h"
+#include "runtime/onnx/datum_file.h"
+#include "tests/tools/command.h"
+
+namespace graphrun {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+// A model of 4 inputs and 3 outputs.
+std::string Mlp(const std::string& name = "mlp.onnx", const std::string& seed = "1") {
+  const std::string path = TempPath(name);
+  const CommandResult r = RunGraphrun({"new", "mlp", "--in", "4", "--layers", "5", "--out", "3",
+                                       "--activation", "tanh", "--seed", seed, "-o", path});
+  EXPECT_EQ(r.exit_code, 0) << r.err;
+  return path;
+}
+
+TEST(ModelVerbsTest, EveryKindOfNewModelRuns) {
+  const std::string path = TempPath("new.onnx");
+  const std::vector<std::vector<std::string>> kinds = {
+      {"mlp", "--in", "6", "--layers", "8,8", "--out", "2", "--dropout", "0.2"},
+      {"cnn", "--in", "1,8,8", "--channels", "4,4", "--layers", "8", "--out", "3"},
+      {"transformer", "--in", "5", "--vocab", "10", "--dim", "8", "--heads", "2", "--blocks", "1",
+       "--out", "2"},
+      {"transformer", "--in", "5,3", "--dim", "8", "--heads", "2", "--activation", "gelu", "--out",
+       "2"},
+      {"lstm", "--in", "5,3", "--hidden", "4", "--bidirectional", "--out", "2"},
+      {"lstm", "--in", "5", "--vocab", "12", "--dim", "3", "--cell", "gru", "--out", "2"}};
+  for (std::vector<std::string> words : kinds) {
+    words.insert(words.begin(), "new");
+    words.insert(words.end(), {"-o", path});
+    const CommandResult made = RunGraphrun(words);
+    ASSERT_EQ(made.exit_code, 0) << words[1] << ": " << made.err;
+    const CommandResult checked = RunGraphrun({"check", path});
+    EXPECT_EQ(checked.exit_code, 0) << words[1] << ": " << checked.out;
+    EXPECT_THAT(checked.out, Not(HasSubstr("warning"))) << words[1];
+    const CommandResult run = RunGraphrun({"run", path, "--random", "--batch", "2"});
+    EXPECT_EQ(run.exit_code, 0) << words[1] << ": " << run.err;
+    EXPECT_THAT(run.out, HasSubstr("float32[2, ")) << words[1];
+  }
+}
+
+TEST(ModelVerbsTest, NewSaysWhatDoesNotFit) {
+  EXPECT_THAT(RunGraphrun({"new", "mpl", "-o", TempPath("x.onnx")}).err,
+              HasSubstr("Did you mean \"mlp\"?"));
+  EXPECT_THAT(RunGraphrun({"new", "mlp", "--in", "4", "--out", "2", "--activation", "relux", "-o",
+                           TempPath("x.onnx")})
+                  .err,
+              HasSubstr("Did you mean \"relu\"?"));
+  EXPECT_EQ(
+      RunGraphrun({"new", "cnn", "--in", "4", "--out", "2", "-o", TempPath("x.onnx")}).exit_code,
+      2);
+}
+
+TEST(ModelVerbsTest, TheSameSeedWritesTheSameModel) {
+  const std::string a = ReadFile(Mlp("a.onnx")).value(), b = ReadFile(Mlp("b.onnx")).value();
+  EXPECT_EQ(a, b);
+  EXPECT_NE(a, ReadFile(Mlp("c.onnx", "2")).value());
+}
+
+TEST(ModelVerbsTest, RunTakesNumbersAndWritesWhatItPrints) {
+  const std::string model = Mlp(), out = TempPath("y.npy");
+  const CommandResult first =
+      RunGraphrun({"run", model, "--input", "x=1,2,3,4", "-o", out, "--json"});
+  ASSERT_EQ(first.exit_code, 0) << first.err;
+  EXPECT_THAT(first.out, HasSubstr("\"dims\":[1,3]"));
+  EXPECT_EQ(ReadFile(out).value().size(), 128u + 3 * 4);
+  const std::string npz = TempPath("y.npz");
+  EXPECT_EQ(RunGraphrun({"run", model, "--random", "-o", npz}).exit_code, 0);
+  EXPECT_EQ(ReadFile(npz).value().substr(0, 2), "PK");
+}
+
+TEST(ModelVerbsTest, RunNamesTheInputsThatItLacks) {
+  const CommandResult r = RunGraphrun({"run", Mlp()});
+  EXPECT_EQ(r.exit_code, 2);
+  EXPECT_THAT(r.err, HasSubstr("no value for x float32[N, 4]"));
+  EXPECT_THAT(RunGraphrun({"run", Mlp(), "--input", "z=1,2,3,4"}).err, HasSubstr("it has x"));
+}
+
+TEST(ModelVerbsTest, InspectPlanAndCoverageDescribeTheModel) {
+  const std::string model = Mlp();
+  EXPECT_THAT(RunGraphrun({"inspect", model}).out, HasSubstr("2 Gemm"));
+  EXPECT_THAT(RunGraphrun({"inspect", model, "--text"}).out, HasSubstr("Gemm"));
+  EXPECT_THAT(RunGraphrun({"inspect", model, "--json"}).out, HasSubstr("\"parameters\": 43"));
+  EXPECT_THAT(RunGraphrun({"plan", model, "--batch", "8"}).out, HasSubstr("Gemm"));
+  EXPECT_THAT(RunGraphrun({"coverage", model}).out, HasSubstr("3 of 3 nodes"));
+}
+
+TEST(ModelVerbsTest, GradientsOfANewModelAgreeWithDifferences) {
+  const CommandResult weights = RunGraphrun({"gradcheck", Mlp(), "--batch", "3"});
+  EXPECT_EQ(weights.exit_code, 0) << weights.out << weights.err;
+  EXPECT_THAT(weights.out, HasSubstr("4 of 4 tensors agree"));
+  EXPECT_THAT(RunGraphrun({"gradcheck", Mlp(), "--inputs"}).out, HasSubstr("1 of 1 tensors agree"));
+}
+
+TEST(ModelVerbsTest, DiffAndCompareTellModelsApart) {
+  const std::string a = Mlp("a.onnx"), b = Mlp("b.onnx", "2");
+  EXPECT_THAT(RunGraphrun({"diff", a, a}).out, HasSubstr("no difference"));
+  EXPECT_THAT(RunGraphrun({"diff", a, b}).out, HasSubstr("~ weight fc1.weight"));
+  EXPECT_EQ(RunGraphrun({"compare", a, a}).exit_code, 0);
+  EXPECT_EQ(RunGraphrun({"compare", a, b}).exit_code, 8);
+}
+
+TEST(ModelVerbsTest, ExportKeepsTheNumbers) {
+  const std::string a = Mlp(), b = TempPath("exported.onnx");
+  ASSERT_EQ(RunGraphrun({"export", a, "-o", b, "--external-data", "exported.bin"}).exit_code, 0);
+  EXPECT_EQ(RunGraphrun({"compare", a, b}).exit_code, 0);
+}
+
+TEST(ModelVerbsTest, BenchMeasuresRunsAndTrainingSteps) {
+  for (const std::vector<std::string>& extra :
+       {std::vector<std::string>{}, {"--train", "--optimizer", "adam"}}) {
+    std::vector<std::string> words = {"bench",   Mlp(), "--runs", "3",
+                                      "--batch", "4",   "--json", "--profile"};
+    words.insert(words.end(), extra.begin(), extra.end());
+    const CommandResult r = RunGraphrun(words);
+    EXPECT_EQ(r.exit_code, 0) << r.err;
+    EXPECT_THAT(r.out, HasSubstr("\"runs\": 3"));
+  }
+}
+
+// A case in the standard's layout whose expected output is that of the model, or another.
+std::string WriteCase(const std::string& name, float extra) {
+  const std::string folder = TempPath("suite/" + name), set = folder + "/test_data_set_0";
+  EXPECT_TRUE(CreateDirs(set).ok());
+  const std::string model = Mlp();
+  EXPECT_TRUE(WriteFileAtomic(folder + "/model.onnx", ReadFile(model).value()).ok());
+  const Tensor x = Tensor::Of<float>({1, 4}, {1, 2, 3, 4});
+  EXPECT_TRUE(WriteFileAtomic(set + "/input_0.pb", DatumToBytes(x).value()).ok());
+  const std::string y = TempPath("y.pb");
+  EXPECT_EQ(RunGraphrun({"run", model, "--input", "x=1,2,3,4", "-o", y}).exit_code, 0);
+  Datum want = ReadDatum(y, Type()).value().datum;
+  want.tensor = want.tensor.Clone();
+  want.tensor.mutable_data<float>()[0] += extra;
+  EXPECT_TRUE(WriteFileAtomic(set + "/output_0.pb", DatumToBytes(want).value()).ok());
+  return folder;
+}
+
+TEST(ModelVerbsTest, VerifyTellsPassFromFailure) {
+  const std::string good = WriteCase("good", 0), bad = WriteCase("bad", 0.5f);
+  EXPECT_EQ(RunGraphrun({"verify", good}).exit_code, 0);
+  const std::string junit = TempPath("junit.xml");
+  const CommandResult r = RunGraphrun({"verify", TempPath("suite"), "--junit", junit});
+  EXPECT_EQ(r.exit_code, 3);
+  EXPECT_THAT(r.out, HasSubstr("1 of 2 cases pass, 1 give other numbers"));
+  EXPECT_THAT(r.out, HasSubstr("1 of 3 elements differs, the most at [0, 0]"));
+  EXPECT_THAT(ReadFile(junit).value(), HasSubstr("tests=\"2\" failures=\"1\""));
+  EXPECT_EQ(RunGraphrun({"verify", bad, "--atol", "1"}).exit_code, 0);
+  EXPECT_EQ(RunGraphrun({"verify", TempPath("suite"), "--match", "good"}).exit_code, 0);
+}
+
+TEST(ModelVerbsTest, ACaseWhoseModelIsBrokenDoesNotEndTheRun) {
+  WriteCase("suite2/fine", 0);
+  const std::string broken = WriteCase("suite2/broken", 0);
+  ASSERT_TRUE(WriteFileAtomic(broken + "/model.onnx", "not a model").ok());
+  const CommandResult r = RunGraphrun({"verify", TempPath("suite/suite2")});
+  EXPECT_EQ(r.exit_code, 3);
+  EXPECT_THAT(r.out, HasSubstr("1 of 2 cases pass, 1 end in an error"));
+}
+
+}  // namespace
+}  // namespace graphrun
