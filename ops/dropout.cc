@@ -13,6 +13,7 @@
 //   gradient is itself applied to dy, and no mask is kept.
 #include "ops/mt19937.h"
 #include "ops/native.h"
+#include "ops/vector_math.h"
 #include "runtime/base/rng.h"
 #include "runtime/op/op_registry.h"
 
@@ -37,7 +38,7 @@ class Mask {
   }
 
  private:
-  static constexpr int64_t kTogether = 16;
+  static constexpr int64_t kTogether = 64;
 
   // The same draws, kTogether counters at once in loops that vectorise.
   void FillTogether(int64_t begin, bool* keep) const {
@@ -62,7 +63,10 @@ class Mask {
       k1 += 0xBB67AE85u;
     }
     for (int64_t j = 0; j < kTogether; ++j) {
-      for (int64_t k = 0; k < 4; ++k) keep[4 * j + k] = c[k][j] >= below_;
+      keep[4 * j] = c[0][j] >= below_;
+      keep[4 * j + 1] = c[1][j] >= below_;
+      keep[4 * j + 2] = c[2][j] >= below_;
+      keep[4 * j + 3] = c[3][j] >= below_;
     }
   }
 
@@ -72,8 +76,11 @@ class Mask {
 
 template <typename T>
 void ApplyMask(const T* x, const bool* keep, Compute<T> scale, T* y, int64_t n) {
-  for (int64_t i = 0; i < n; ++i)
-    y[i] = keep[i] ? T(static_cast<Compute<T>>(x[i]) * scale) : T(0.f);
+  GR_INDEPENDENT
+  for (int64_t i = 0; i < n; ++i) {
+    const T kept = T(static_cast<Compute<T>>(x[i]) * scale);
+    y[i] = keep[i] ? kept : T(0.f);
+  }
 }
 
 constexpr int64_t kBlock = 1024;
