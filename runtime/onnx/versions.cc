@@ -30,14 +30,27 @@ void ForEachNode(NamedModel* model, const std::function<void(NamedNode&)>& f) {
   }
 }
 
-// Attributes of ai.onnx that came later than the declarations that serve them.
+// Attributes of ai.onnx, or values of them, that came later than the declarations that serve them.
 struct LaterAttribute {
   const char* name;
   int since;
+  const char* value = nullptr;  // null: any
 };
-constexpr LaterAttribute kLaterAttributes[] = {
-    {"start", 15},       {"end", 15},          {"value_int", 12},    {"value_ints", 12},
-    {"value_float", 12}, {"value_floats", 12}, {"value_string", 12}, {"value_strings", 12}};
+constexpr LaterAttribute kLaterAttributes[] = {{"start", 15},
+                                               {"end", 15},
+                                               {"value_int", 12},
+                                               {"value_ints", 12},
+                                               {"value_float", 12},
+                                               {"value_floats", 12},
+                                               {"value_string", 12},
+                                               {"value_strings", 12},
+                                               {"allowzero", 14},
+                                               {"batch_dims", 12},
+                                               {"saturate", 19},
+                                               {"reduction", 16, "add"},
+                                               {"reduction", 16, "mul"},
+                                               {"reduction", 18, "max"},
+                                               {"reduction", 18, "min"}};
 
 // The oldest version at which the node has its meaning with all of its attributes, as far as that
 // is known.
@@ -110,7 +123,12 @@ std::string Signature(const NamedNode& node) {
 int VersionOfAttributes(absl::string_view domain, const AttrMap& attrs) {
   int version = 0;
   for (const LaterAttribute& later : kLaterAttributes) {
-    if (domain.empty() && attrs.count(later.name) > 0) version = std::max(version, later.since);
+    const auto it = domain.empty() ? attrs.find(later.name) : attrs.end();
+    if (it == attrs.end()) continue;
+    const auto* text = it->second.get<std::string>();
+    if (later.value == nullptr || (text != nullptr && *text == later.value)) {
+      version = std::max(version, later.since);
+    }
   }
   return version;
 }

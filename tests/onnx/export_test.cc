@@ -209,7 +209,9 @@ TEST(ExportOnnxTest, AnAttributeThatCameLaterRaisesTheImportedVersion) {
   registry.Add(OpDef("Shape", 1).Attr("end", 0));
   ExportOptions options;
   options.registry = &registry;
-  for (const auto& [attr, version] : {std::pair("", 9), std::pair("<end = 1>", 15)}) {
+  for (const auto& [attr, version] :
+       {std::pair("", 9), std::pair("<end = 1>", 15), std::pair("<reduction = \"mean\">", 9),
+        std::pair("<reduction = \"max\">", 18)}) {
     const auto g =
         Parse(absl::StrCat("<opset_import: [\"\" : 9]> g (x) => (c) { c = Shape@1", attr, "(x) }"));
     onnx::ModelProto proto;
