@@ -157,11 +157,10 @@ absl::StatusOr<bool> FuseConv(Graph& graph, const OpRegistry& registry) {
     if (attrs.count("activation") > 0) continue;
     std::vector<Node*> taken = {conv};
     Node* next = SoleUser(graph, conv->output(0));
-    if (inputs[3] == nullptr && Is(next, "Add")) {
-      Value* other = next->input(next->input(0) == conv->output(0) ? 1 : 0);
-      if (other != conv->output(0) && other->dtype() == conv->output(0)->dtype() &&
-          other->shape().is_concrete() && other->shape() == conv->output(0)->shape() &&
-          !other->is_initializer()) {
+    if (Value* other = OtherAddend(next, conv->output(0));
+        inputs[3] == nullptr && other != nullptr) {
+      if (other->dtype() == conv->output(0)->dtype() && other->shape().is_concrete() &&
+          other->shape() == conv->output(0)->shape() && !other->is_initializer()) {
         inputs[3] = other;
         taken.push_back(next);
         next = SoleUser(graph, next->output(0));

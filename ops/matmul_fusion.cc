@@ -10,12 +10,6 @@ bool Is(const Node* node, absl::string_view op, absl::string_view domain = "") {
   return node != nullptr && node->op_type() == op && node->domain() == domain;
 }
 
-// The other operand of an Add; null where both are the same.
-Value* OtherOperand(const Node& add, const Value* one) {
-  Value* other = add.input(add.input(0) == one ? 1 : 0);
-  return other == one ? nullptr : other;
-}
-
 // Product -> Add (bias) -> Add (tensor of the same sizes) -> activation, each where only the next
 // reads it.
 absl::StatusOr<bool> FuseLinear(Graph& graph, const OpRegistry& registry) {
@@ -53,7 +47,7 @@ absl::StatusOr<bool> FuseLinear(Graph& graph, const OpRegistry& registry) {
       next = SoleUser(graph, next->output(0));
     };
     const auto other = [&]() -> Value* {
-      Value* v = Is(next, "Add") ? OtherOperand(*next, taken.back()->output(0)) : nullptr;
+      Value* v = OtherAddend(next, taken.back()->output(0));
       return v != nullptr && v->dtype() == y->dtype() ? v : nullptr;
     };
     if (bias == nullptr && other() != nullptr && other()->shape() == row &&

@@ -64,15 +64,25 @@ absl::Status InferMaxUnpool(InferContext& c) {
 }
 
 absl::StatusOr<std::unique_ptr<Kernel>> MakeMaxUnpool(PrepareContext& c) {
-  if (c.output_is_dynamic(0)) return nullptr;
   GR_ASSIGN_OR_RETURN(const Shape implied, Implied(c, Shape::Of(c.input_dims(0))));
-  const Dims from = implied.ToDims(), to = c.output_dims(0);
-  const Dims strides = RowMajorStrides(to);
+  const Dims from = implied.ToDims();
+  const bool dynamic = c.output_is_dynamic(0);
   std::unique_ptr<Kernel> kernel;
   DispatchDType(FloatTypes(), c.input_dtype(0), [&]<typename T>() {
     kernel = MakeKernel([=](RunContext& r) -> absl::Status {
       const T* x = r.input(0).data<T>();
       const int64_t* indices = r.input(1).data<int64_t>();
+      if (dynamic) {
+        const Dims asked = r.input(2).AsInt64s();
+        bool fits = asked.size() == from.size();
+        for (size_t i = 0; fits && i < from.size(); ++i) fits = asked[i] >= from[i];
+        if (!fits) {
+          return ModelError("MaxUnpool: input output_shape is ", DimsToString(asked),
+                            " but the windows cover ", DimsToString(from));
+        }
+        GR_RETURN_IF_ERROR(r.ResizeOutput(0, kDTypeOf<T>, asked));
+      }
+      const Dims strides = RowMajorStrides(r.output(0).dims());
       T* y = r.output(0).mutable_data<T>();
       std::fill(y, y + r.output(0).num_elements(), T(0.0f));
       const int64_t elements = Product(from);

@@ -1,5 +1,7 @@
 #include "ops/onednn.h"
 
+#include <omp.h>
+
 #include <algorithm>
 #include <array>
 #include <cstring>
@@ -40,6 +42,22 @@ Dims MinusOne(Dims dilations) {
   return dilations;
 }
 
+// A primitive divides its work for the threads that OpenMP promises, and some give wrong results
+// with fewer (OMP_THREAD_LIMIT): promise no more than come.
+void PromiseWhatComes() {
+  static thread_local int checked = 0;
+  const int promised = NumThreads();
+  if (promised == checked || omp_in_parallel()) return;
+  int came = 1;
+#pragma omp parallel
+  {
+#pragma omp single
+    came = omp_get_num_threads();
+  }
+  if (came < promised) SetNumThreads(came);
+  checked = NumThreads();
+}
+
 const dnnl::stream& Stream() {
   static const dnnl::stream* const stream = new dnnl::stream(Engine());
   return *stream;
@@ -48,6 +66,7 @@ const dnnl::stream& Stream() {
 }  // namespace
 
 const dnnl::engine& Engine() {
+  PromiseWhatComes();
   static const dnnl::engine* const engine = new dnnl::engine(dnnl::engine::kind::cpu, 0);
   return *engine;
 }
@@ -397,6 +416,10 @@ absl::Status Program::RunWith(State& state, RunContext& r) const {
 
 absl::Status Program::Run(RunContext& r) const {
   // A primitive's work is divided for the threads that there were when it was made.
+  if (threads_ > 1 && omp_in_parallel()) {
+    return InternalError("a kernel of oneDNN made for ", threads_,
+                         " threads runs inside a parallel region");
+  }
   const int threads = NumThreads();
   if (threads != threads_) SetNumThreads(threads_);
   std::unique_ptr<State> state;

@@ -92,6 +92,15 @@ double NumberAttr(const Node& node, absl::string_view name, double fallback) {
   return fallback;
 }
 
+Value* OtherAddend(const Node* node, const Value* one) {
+  if (node == nullptr || !node->domain().empty() || node->num_inputs() != 2 ||
+      (node->op_type() != "Add" && node->op_type() != "Sum")) {
+    return nullptr;
+  }
+  Value* other = node->input(node->input(0) == one ? 1 : 0);
+  return other == one ? nullptr : other;
+}
+
 Node* SoleUser(const Graph& graph, const Value* value) {
   if (value == nullptr || value->uses().size() != 1 || value->num_graph_outputs() > 0)
     return nullptr;

@@ -30,6 +30,10 @@ struct PostOp {
 // A node's int or float attribute, or `fallback`.
 double NumberAttr(const Node& node, absl::string_view name, double fallback);
 
+// The other tensor where `node` is the sum of two (Add, or Sum of two) and `one` is one of them;
+// else null.
+Value* OtherAddend(const Node* node, const Value* one);
+
 // The only node that reads `value`; null where there are more, or where it leaves the graph.
 Node* SoleUser(const Graph& graph, const Value* value);
 

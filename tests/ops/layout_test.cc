@@ -1,0 +1,237 @@
+// Kernels whose neighbours lay tensors out in other ways give what row-major ones give, and take
+// the layouts that arrive where they can.
+#include <gtest/gtest.h>
+
+#include "ops/onednn.h"
+#include "ops/ops.h"
+#include "runtime/op/evaluate.h"
+#include "runtime/op/infer.h"
+
+namespace graphrun {
+namespace {
+
+// What a planner would say: given layouts for the inputs.
+class Neighbours : public PrepareContext {
+ public:
+  Neighbours(const Node& node, const OpDef& def, std::vector<Layout> layouts)
+      : PrepareContext(node, def), layouts_(std::move(layouts)) {}
+  const Tensor* constant(int i) const override {
+    return node().input(i)->is_constant() ? &node().input(i)->initializer() : nullptr;
+  }
+  Layout input_layout(int i) const override { return layouts_[static_cast<size_t>(i)]; }
+  int threads() const override { return 1; }
+  absl::StatusOr<std::unique_ptr<SubgraphRunner>> Subgraph(absl::string_view) override {
+    return InternalError("no graphs here");
+  }
+
+ private:
+  std::vector<Layout> layouts_;
+};
+
+enum class Kind { kRowMajor, kChannelsLast, kBlocks };
+
+Layout LayoutFor(Kind kind, const Dims& dims) {
+  if (kind == Kind::kRowMajor || dims.size() < 3) return Layout();
+  if (kind == Kind::kBlocks) return *onednn::LayoutOf(onednn::ChannelBlocks(DType::kFloat32, dims));
+  return *onednn::LayoutOf(onednn::ChannelsLast(DType::kFloat32, dims));
+}
+
+struct Case {
+  std::string op, domain, kernel;
+  std::vector<Dims> inputs;
+  AttrMap attrs;
+  int outputs = 1;
+  std::vector<bool> activation;  // inputs that carry the layout under test
+};
+
+class LayoutTest : public testing::TestWithParam<Case> {
+ protected:
+  LayoutTest() { RegisterOps(registry_); }
+
+  Tensor Move(const Tensor& x, const Dims& dims, const Layout& from, const Layout& to) {
+    if (from == to) return x;
+    auto kernel = registry_.reorder()(x.dtype(), dims, from, to);
+    EXPECT_TRUE(kernel.ok()) << kernel.status().message();
+    Tensor memory = Tensor::Zeros(DType::kUInt8, {to.ByteSize(x.dtype(), dims)});
+    Datum in(Tensor::View(x.dtype(), dims, const_cast<void*>(x.raw()), x.owner()));
+    Datum out(Tensor::View(x.dtype(), dims, memory.mutable_raw(), memory.owner()));
+    const Datum* ins[] = {&in};
+    Datum* outs[] = {&out};
+    RunContext run(ins, 1, outs, 1, nullptr, 0, 0);
+    EXPECT_TRUE((*kernel)->Run(run).ok());
+    return out.tensor;
+  }
+
+  OpRegistry registry_;
+};
+
+TEST_P(LayoutTest, GivesWhatRowMajorGives) {
+  const Case& test = GetParam();
+  Graph graph;
+  Graph::NodeSpec spec;
+  spec.op_type = test.op;
+  spec.domain = test.domain;
+  spec.attrs = test.attrs;
+  spec.outputs.assign(static_cast<size_t>(test.outputs), "");
+  std::vector<Datum> tensors;
+  for (size_t i = 0; i < test.inputs.size(); ++i) {
+    Tensor t(DType::kFloat32, test.inputs[i]);
+    for (int64_t e = 0; e < t.num_elements(); ++e) {
+      t.mutable_data<float>()[e] =
+          static_cast<float>((e * 37 + static_cast<int64_t>(i) * 11) % 61 - 30) / 32;
+    }
+    spec.inputs.push_back(
+        graph.AddInput("", Type::Tensor(DType::kFloat32, Shape::Of(test.inputs[i]))));
+    tensors.push_back(Datum(t));
+  }
+  spec.opset = registry_.Find(test.domain, test.op, 0)->since();
+  Node* node = graph.AddNode(spec);
+  ASSERT_TRUE(InferTypes(graph, registry_).ok());
+  const auto want = EvaluateNode(*node, registry_, tensors);
+  ASSERT_TRUE(want.ok()) << want.status().message();
+
+  const OpDef& def = *registry_.Find(*node);
+  for (const Kind kind : {Kind::kRowMajor, Kind::kChannelsLast, Kind::kBlocks}) {
+    std::vector<Layout> layouts;
+    for (size_t i = 0; i < test.inputs.size(); ++i) {
+      layouts.push_back(test.activation[i] ? LayoutFor(kind, test.inputs[i]) : Layout());
+    }
+    for (const auto& named : def.kernels()) {
+      if (named.name != test.kernel) continue;
+      Neighbours context(*node, def, layouts);
+      auto kernel = named.factory(context);
+      ASSERT_TRUE(kernel.ok()) << kernel.status().message();
+      ASSERT_NE(*kernel, nullptr);
+      std::vector<Datum> ins, outs(want->size());
+      std::vector<const Datum*> in_pointers;
+      std::vector<Datum*> out_pointers;
+      for (size_t i = 0; i < tensors.size(); ++i) {
+        const Layout wanted = context.wanted(static_cast<int>(i));
+        if (kind == Kind::kBlocks && test.activation[i] &&
+            !def.is_shape_only(static_cast<int>(i))) {
+          EXPECT_TRUE(wanted == layouts[i]) << "input " << i << ": " << wanted.ToString(4)
+                                            << " instead of " << layouts[i].ToString(4);
+        }
+        ins.push_back(Datum(Move(tensors[i].tensor, test.inputs[i], Layout(), wanted)));
+      }
+      for (size_t o = 0; o < outs.size(); ++o) {
+        const Dims dims = (*want)[o].tensor.dims();
+        const int64_t bytes = context.made(static_cast<int>(o)).ByteSize(DType::kFloat32, dims);
+        Tensor memory = Tensor::Zeros(DType::kUInt8, {bytes});
+        outs[o] = Datum(Tensor::View(DType::kFloat32, dims, memory.mutable_raw(), memory.owner()));
+      }
+      for (const Datum& d : ins) in_pointers.push_back(&d);
+      for (Datum& d : outs) out_pointers.push_back(&d);
+      Tensor scratch(DType::kUInt8, {context.scratch_bytes()});
+      RunContext run(in_pointers.data(), static_cast<int>(ins.size()), out_pointers.data(),
+                     static_cast<int>(outs.size()), scratch.mutable_raw(), 0, 0);
+      // twice: the second run uses memory objects that the first one made
+      for (int repeat = 0; repeat < 2; ++repeat) {
+        const absl::Status ran = (*kernel)->Run(run);
+        ASSERT_TRUE(ran.ok()) << ran.message();
+      }
+      for (size_t o = 0; o < outs.size(); ++o) {
+        const Tensor& w = (*want)[o].tensor;
+        const Tensor got =
+            Move(outs[o].tensor, w.dims(), context.made(static_cast<int>(o)), Layout());
+        double scale = 0;
+        for (int64_t e = 0; e < w.num_elements(); ++e)
+          scale = std::max(scale, std::abs(w.AsDouble(e)));
+        for (int64_t e = 0; e < w.num_elements(); ++e) {
+          ASSERT_NEAR(got.AsDouble(e), w.AsDouble(e), 2e-5 * scale)
+              << "layout " << static_cast<int>(kind) << ", output " << o << ", element " << e
+              << ", kernel " << (*kernel)->info();
+        }
+      }
+    }
+  }
+}
+
+using Ints = std::vector<int64_t>;
+
+INSTANTIATE_TEST_SUITE_P(
+    Operators, LayoutTest,
+    testing::Values(Case{"Conv",
+                         "",
+                         "onednn",
+                         {{2, 32, 9, 9}, {16, 32, 3, 3}, {16}},
+                         {{"pads", Ints{1, 1, 1, 1}}},
+                         1,
+                         {true, false, false}},
+                    Case{"Conv",
+                         "",
+                         "onednn",
+                         {{2, 32, 6, 6}, {32, 1, 3, 3}},
+                         {{"group", 32}},
+                         1,
+                         {true, false}},
+                    Case{"Conv",
+                         "",
+                         "onednn",
+                         {{2, 16, 7, 7}, {32, 16, 1, 1}},
+                         {{"strides", Ints{2, 2}}},
+                         1,
+                         {true, false}},
+                    Case{"ConvGradInput",
+                         "ai.graphrun",
+                         "onednn",
+                         {{2, 16, 9, 9}, {16, 32, 3, 3}, {2, 32, 9, 9}},
+                         {{"pads", Ints{1, 1, 1, 1}}},
+                         1,
+                         {true, false, true}},
+                    Case{"ConvGradWeight",
+                         "ai.graphrun",
+                         "onednn",
+                         {{2, 16, 5, 5}, {2, 32, 9, 9}, {16, 32, 3, 3}},
+                         {{"pads", Ints{1, 1, 1, 1}}, {"strides", Ints{2, 2}}},
+                         2,
+                         {true, true, false}},
+                    Case{"MaxPool",
+                         "",
+                         "native",
+                         {{2, 32, 6, 6}},
+                         {{"kernel_shape", Ints{2, 2}}, {"strides", Ints{2, 2}}},
+                         1,
+                         {true}},
+                    Case{"MaxPoolGrad",
+                         "ai.graphrun",
+                         "native",
+                         {{2, 32, 6, 6}, {2, 32, 6, 6}},
+                         {{"kernel_shape", Ints{3, 3}}, {"pads", Ints{1, 1, 1, 1}}},
+                         1,
+                         {true, true}},
+                    Case{"AveragePool",
+                         "",
+                         "native",
+                         {{2, 32, 6, 6}},
+                         {{"kernel_shape", Ints{3, 3}}, {"pads", Ints{1, 1, 1, 1}}},
+                         1,
+                         {true}},
+                    Case{"AveragePoolGrad",
+                         "ai.graphrun",
+                         "native",
+                         {{2, 32, 6, 6}, {2, 32, 6, 6}},
+                         {{"kernel_shape", Ints{3, 3}}, {"pads", Ints{1, 1, 1, 1}}},
+                         1,
+                         {true, true}},
+                    Case{"GlobalAveragePool", "", "native", {{2, 32, 6, 6}}, {}, 1, {true}},
+                    Case{"BatchNormTraining",
+                         "ai.graphrun",
+                         "native",
+                         {{2, 32, 6, 6}, {32}, {32}, {32}, {32}},
+                         {{"activation", "Relu"}},
+                         5,
+                         {true, false, false, false, false}},
+                    Case{"BatchNormGrad",
+                         "ai.graphrun",
+                         "native",
+                         {{2, 32, 6, 6}, {2, 32, 6, 6}, {32}},
+                         {},
+                         3,
+                         {true, true, false}}),
+    [](const testing::TestParamInfo<Case>& info) {
+      return info.param.op + std::to_string(info.index);
+    });
+
+}  // namespace
+}  // namespace graphrun
