@@ -1,4 +1,5 @@
-// Attention and MultiHeadAttention of domain com.microsoft, as bodies over ONNX's Attention.
+// Attention, QAttention and MultiHeadAttention of domain com.microsoft, as bodies over ONNX's
+// Attention.
 //
 // Source: github.com/microsoft/onnxruntime, docs/ContribOperators.md. Element types: floats. Masks
 // add mask_filter_value where they hide a key. Of Attention's forms of mask_index, raw masks of 2,
@@ -47,6 +48,38 @@ std::vector<Expr> Attend(BodyContext& b, Expr q, Expr k, Expr v, Expr bias, Expr
   return b.builder().Ops("Attention", {q, k, v, bias, past_k, past_v}, 3, attrs);
 }
 
+// Attention over Q, K and V that lie behind each other in `all` [B, L, sum of sizes].
+void AttendPacked(BodyContext& b, Expr all, const std::vector<int64_t>& sizes, Expr mask, Expr past,
+                  Expr attention_bias) {
+  Builder& e = b.builder();
+  const int64_t heads = b.Int("num_heads");
+  Expr heads_of[3];
+  int64_t at = 0;
+  for (size_t i = 0; i < 3; ++i) {
+    heads_of[i] = SplitHeads(Slice(all, {at}, {at + sizes[i]}, {2}), heads);
+    at += sizes[i];
+  }
+  Expr past_k, past_v;
+  Expr keys = DimOf(all, 1);
+  if (past.is_defined()) {
+    past_k = Gather(past, e.Scalar(DType::kInt64, 0), 0);
+    past_v = Gather(past, e.Scalar(DType::kInt64, 1), 0);
+    keys = keys + DimOf(past_k, 2);
+  }
+  Expr bias;
+  if (mask.is_defined()) {
+    if (!mask.shape().has_rank()) return b.Refuse(b.Error("the rank of mask_index is unknown"));
+    bias = MaskBias(b, mask, keys, all.dtype());
+  }
+  const std::vector<Expr> y =
+      Attend(b, heads_of[0], heads_of[1], heads_of[2], Plus(bias, attention_bias), past_k, past_v);
+  std::vector<Expr> outputs = {JoinHeads(y[0])};
+  if (b.num_outputs() > 1) {
+    outputs.push_back(ConcatAll({Unsqueeze(y[1], {0}), Unsqueeze(y[2], {0})}, 0));
+  }
+  b.Return(outputs);
+}
+
 // ---- Attention: input, weights, bias, mask_index, past, attention_bias
 
 absl::Status InferAttention(InferContext& c) {
@@ -75,9 +108,7 @@ absl::Status InferAttention(InferContext& c) {
 }
 
 void AttentionBody(BodyContext& b) {
-  Builder& e = b.builder();
   if (b.Int("do_rotary") != 0) return b.Refuse(b.Error("do_rotary is not supported"));
-  const int64_t heads = b.Int("num_heads");
   std::vector<int64_t> sizes = b.Ints("qkv_hidden_sizes");
   if (sizes.size() != 3) {
     const Shape& w = b.x(1).shape();
@@ -85,33 +116,39 @@ void AttentionBody(BodyContext& b) {
       return b.Refuse(b.Error("the sizes of the weights are unknown"));
     sizes.assign(3, w[1].value() / 3);
   }
-  Expr all = Plus(MatMul(b.x(0), b.x(1)), b.x(2));
-  Expr heads_of[3];
-  int64_t at = 0;
-  for (size_t i = 0; i < 3; ++i) {
-    heads_of[i] = SplitHeads(Slice(all, {at}, {at + sizes[i]}, {2}), heads);
-    at += sizes[i];
+  AttendPacked(b, Plus(MatMul(b.x(0), b.x(1)), b.x(2)), sizes, b.x(3), b.x(4), b.x(5));
+}
+
+// ---- QAttention: input, weight, bias, input_scale, weight_scale, mask_index, input_zero_point,
+// weight_zero_point, past
+
+absl::Status InferQuantized(InferContext& c) {
+  const Shape &x = c.input_shape(0), &w = c.input_shape(1), &past = c.input_shape(8);
+  const int64_t heads = c.Int("num_heads");
+  if (heads <= 0) return c.Error("num_heads is ", heads, " but must be positive");
+  Dim batch, length, width, head, total;
+  if (x.has_rank() && x.rank() == 3) batch = x[0], length = x[1];
+  if (w.has_rank() && w.rank() == 2 && w[1].is_number()) {
+    width = Dim(w[1].value() / 3);
+    head = Dim(width.value() / heads);
   }
-  Expr past_k, past_v;
-  Expr keys = DimOf(b.x(0), 1);
-  if (b.has_input(4)) {
-    past_k = Gather(b.x(4), e.Scalar(DType::kInt64, 0), 0);
-    past_v = Gather(b.x(4), e.Scalar(DType::kInt64, 1), 0);
-    keys = keys + DimOf(past_k, 2);
-  }
-  Expr bias;
-  if (b.has_input(3)) {
-    if (!b.x(3).shape().has_rank()) return b.Refuse(b.Error("the rank of mask_index is unknown"));
-    bias = MaskBias(b, b.x(3), keys, all.dtype());
-  }
-  bias = Plus(bias, b.x(5));
-  const std::vector<Expr> y =
-      Attend(b, heads_of[0], heads_of[1], heads_of[2], bias, past_k, past_v);
-  std::vector<Expr> outputs = {JoinHeads(y[0])};
-  if (b.num_outputs() > 1) {
-    outputs.push_back(ConcatAll({Unsqueeze(y[1], {0}), Unsqueeze(y[2], {0})}, 0));
-  }
-  b.Return(outputs);
+  if (!c.has_input(8)) total = length;
+  if (past.has_rank() && past.rank() == 5 && past[3].is_number() && length.is_number())
+    total = Dim(past[3].value() + length.value());
+  const DType dtype = c.input_dtype(2);
+  c.set_output(0, dtype, Shape(std::vector<Dim>{batch, length, width}));
+  c.set_output(1, dtype, Shape(std::vector<Dim>{Dim(2), batch, Dim(heads), total, head}));
+  return absl::OkStatus();
+}
+
+void QuantizedBody(BodyContext& b) {
+  const Shape& w = b.x(1).shape();
+  if (b.Int("do_rotary") != 0) return b.Refuse(b.Error("do_rotary is not supported"));
+  if (!w.has_rank() || w.rank() != 2 || !w[1].is_number())
+    return b.Refuse(b.Error("the sizes of the weights are unknown"));
+  Expr product = b.Op("MatMulInteger", {b.x(0), b.x(1), b.x(6), b.x(7)});
+  Expr all = Cast(product, b.x(2).dtype()) * (b.x(3) * b.x(4)) + b.x(2);
+  AttendPacked(b, all, std::vector<int64_t>(3, w[1].value() / 3), b.x(5), b.x(8), Expr());
 }
 
 // ---- MultiHeadAttention: query, key, value, bias, key_padding_mask, attention_bias, past_key,
@@ -280,6 +317,44 @@ void RegisterContribAttentionOps(OpRegistry& ops) {
                        .In({2, 2, 3, 2})
                        .Attr("num_heads", 2)
                        .Outputs(3)));
+  Tensor bytes(DType::kInt8, {4, 12});
+  for (int64_t i = 0; i < bytes.num_elements(); ++i)
+    bytes.mutable_data<int8_t>()[i] = static_cast<int8_t>(i * 37 % 101 - 50);
+  Tensor words(DType::kUInt8, {2, 3, 4});
+  for (int64_t i = 0; i < words.num_elements(); ++i)
+    words.mutable_data<uint8_t>()[i] = static_cast<uint8_t>(i * 29 % 251);
+  ops.Add(Common(OpDef("QAttention", 1, kMicrosoft)
+                     .Input("input", "T1")
+                     .Input("weight", "T2")
+                     .Input("bias", "T")
+                     .Input("input_scale", "T")
+                     .Input("weight_scale", "T")
+                     .Input("mask_index", "M", Arity::kOptional)
+                     .Input("input_zero_point", "T1", Arity::kOptional)
+                     .Input("weight_zero_point", "T2", Arity::kOptional)
+                     .Input("past", "T", Arity::kOptional)
+                     .Output("output", "T")
+                     .Output("present", "T", Arity::kOptional))
+              .Types("T1", {DType::kInt8, DType::kUInt8})
+              .Types("T2", {DType::kInt8, DType::kUInt8})
+              .Attr("do_rotary", 0)
+              .Attr("past_present_share_buffer", 0)
+              .Infer(InferQuantized)
+              .NotDifferentiable("quantised")
+              .Body(QuantizedBody)
+              .Try(Sample()
+                       .In(words)
+                       .In(bytes)
+                       .In({12})
+                       .In(Tensor::Scalar(0.01f))
+                       .Constant()
+                       .In(Tensor::Scalar(0.02f))
+                       .Constant()
+                       .In(mask)
+                       .In(Tensor::Scalar<uint8_t>(128))
+                       .In(Tensor::Scalar<int8_t>(1))
+                       .Attr("num_heads", 2)
+                       .Outputs(2)));
 }
 
 }  // namespace graphrun
