@@ -3,8 +3,8 @@
 // Source: https://onnx.ai/onnx/operators (Cast 25, CastLike 25, BitCast 26). Every element type but
 // the complex ones; a Cast's numbers pass through int64, uint64, f32 or f64, whichever holds the
 // source exactly. Where the standard leaves the result open: floats beyond the range of an integer
-// type give its nearest 64-bit integer, cut to the type; 4-bit and 2-bit integers take the nearest
-// number in their range; text of numbers with a fraction is truncated to integers.
+// type give its nearest 64-bit integer, of which the type's low bits stay; text of numbers with a
+// fraction is truncated to integers.
 #include <charconv>
 #include <cmath>
 #include <cstring>
@@ -70,20 +70,13 @@ To Convert(V v, const CastOptions& options) {
   } else if constexpr (std::is_same_v<To, Float8E4M3FN> || std::is_same_v<To, Float8E4M3FNUZ> ||
                        std::is_same_v<To, Float8E5M2> || std::is_same_v<To, Float8E5M2FNUZ>) {
     return To::FromFloat(static_cast<float>(v), options.saturate);
+  } else if constexpr (std::is_same_v<To, Float4E2M1>) {
+    // There is no NaN: the standard's cases give -0 for it.
+    To r(v);
+    if (v != v) r.bits = 8;
+    return r;
   } else if constexpr (std::is_same_v<Compute<To>, float> || std::is_same_v<To, double>) {
     return To(v);
-  } else if constexpr (std::is_floating_point_v<V> && std::is_same_v<Compute<To>, int32_t> &&
-                       !std::is_same_v<To, int32_t>) {
-    // 4 and 2 bits: the nearest of the numbers that there are.
-    const int low = static_cast<int>(To(std::is_same_v<To, Int4>   ? -8
-                                        : std::is_same_v<To, Int2> ? -2
-                                                                   : 0));
-    const int high = std::is_same_v<To, Int4>    ? 7
-                     : std::is_same_v<To, UInt4> ? 15
-                     : std::is_same_v<To, Int2>  ? 1
-                                                 : 3;
-    const double near = v != v ? 0 : std::nearbyint(static_cast<double>(v));
-    return To(static_cast<int64_t>(near < low ? low : near > high ? high : near));
   } else if constexpr (std::is_floating_point_v<V>) {
     if (std::is_same_v<To, uint64_t> && v >= V(9223372036854775808.0)) {
       return static_cast<To>(v >= V(18446744073709551616.0) ? ~uint64_t{0}
@@ -141,8 +134,6 @@ absl::Status CastFromStrings(const std::string* x, DType to, void* y, int64_t n,
     }
     double number = 0;
     GR_RETURN_IF_ERROR(ParseNumber(x[i], &number));
-    // Truncated, also where 4 bits would take the nearest.
-    if (IsInteger(to) && to != DType::kUInt64) number = std::trunc(number);
     StoreRange(&number, to, y, i, 1, options);
   }
   return absl::OkStatus();
@@ -297,6 +288,10 @@ void RegisterCast(OpRegistry& ops) {
                        .In(numbers)
                        .Attr("to", to(DType::kBool))
                        .Gives(Tensor::Of<bool>({4}, {true, true, false, true})))
+              .Try(Sample()
+                       .In(Tensor::Of<float>({3}, {-9, 7.75f, 16}))
+                       .Attr("to", to(DType::kInt4))
+                       .Gives(Tensor::Of<Int4>({3}, {Int4(7), Int4(7), Int4(0)})))
               .Try(Sample()
                        .In(Tensor::Of<int32_t>({2}, {200, 300}))
                        .Attr("to", to(DType::kInt8))

@@ -3,6 +3,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "ops/pointwise_simplify.h"
 
 namespace graphrun {
 
@@ -159,6 +160,7 @@ absl::StatusOr<PointwiseProgram> PointwiseCode::Compile(const OpRegistry& regist
     step.args = steps[s++].args;
     program.steps.push_back(std::move(step));
   }
+  SimplifyProgram(*this, &program);
   return program;
 }
 

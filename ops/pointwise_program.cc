@@ -11,6 +11,8 @@ namespace graphrun {
 namespace {
 
 constexpr int64_t kRegisterFloats = 16384;  // of all registers together: 64 KB
+constexpr int64_t kCacheFloats =
+    4096;  // of all registers and streams of a block: half of a small L1
 constexpr int64_t kLargestBlock = 1024;
 constexpr int64_t kGrain = 16384;  // elements below which a second thread does not pay
 
@@ -165,6 +167,7 @@ PointwiseExecutor::PointwiseExecutor(PointwiseProgram program, std::vector<DType
       input_dtypes_(std::move(input_dtypes)),
       output_dtypes_(std::move(output_dtypes)),
       access_(access) {
+  ChooseBlocks();
   using Access = PointwiseGroup::Access;
   const int inputs = program_.num_inputs, first = program_.first_result();
   const auto at = [](int i) { return static_cast<size_t>(i); };
@@ -196,13 +199,13 @@ PointwiseExecutor::PointwiseExecutor(PointwiseProgram program, std::vector<DType
   };
   // Scalars and constants keep their registers throughout, and come first.
   for (int v = 0; v < first; ++v) {
-    if (v >= inputs || access_[at(v)] == Access::kScalar) take(v);
+    if (IsScalar(v)) take(v);
   }
   std::vector<bool> loaded(at(inputs), false);
   for (size_t s = 0; s < program_.steps.size(); ++s) {
     const PointwiseProgram::Step& step = program_.steps[s];
     for (const int a : step.args) {
-      if (a < 0 || a >= inputs || access_[at(a)] == Access::kScalar || loaded[at(a)]) continue;
+      if (a < 0 || a >= inputs || IsScalar(a) || loaded[at(a)]) continue;
       loaded[at(a)] = true;
       if (access_[at(a)] == Access::kFull && input_dtypes_[at(a)] == DType::kFloat32) continue;
       take(a);
@@ -212,7 +215,7 @@ PointwiseExecutor::PointwiseExecutor(PointwiseProgram program, std::vector<DType
     // A result may take the register of an argument that it reads last: block functions allow that.
     for (const int a : step.args) {
       if (a < 0 || register_of_[at(a)] < 0 || last[at(a)] != static_cast<int>(s)) continue;
-      if (a < first && (a >= inputs || access_[at(a)] == Access::kScalar)) continue;
+      if (IsScalar(a)) continue;
       if (leaves[at(a)]) continue;
       if (std::find(free.begin(), free.end(), register_of_[at(a)]) == free.end())
         free.push_back(register_of_[at(a)]);
@@ -230,7 +233,32 @@ PointwiseExecutor::PointwiseExecutor(PointwiseProgram program, std::vector<DType
       free.push_back(register_of_[at(result)]);
   }
   fits_ = num_registers_ <= kMaxRegisters;
-  block_ = std::min(kLargestBlock, kRegisterFloats / std::max(num_registers_, 1) / 64 * 64);
+  // What a block reads and writes stays in the first-level cache together.
+  auto streams = static_cast<int64_t>(num_registers_ + static_cast<int>(program_.outputs.size()));
+  for (const Access a : access_) streams += a == Access::kFull ? 1 : 0;
+  for (int v = 0; v < first; ++v) streams -= IsScalar(v) && !spread_[at(v)] ? 1 : 0;
+  block_ = std::min({kLargestBlock,
+                     std::max<int64_t>(kCacheFloats / std::max<int64_t>(streams, 1) / 64 * 64, 128),
+                     kRegisterFloats / std::max(num_registers_, 1) / 64 * 64});
+}
+
+// Functions that read a number instead of a block of equal numbers, where there are.
+void PointwiseExecutor::ChooseBlocks() {
+  spread_.assign(static_cast<size_t>(program_.num_values()), false);
+  for (const PointwiseProgram::Step& step : program_.steps) {
+    unsigned mask = 0;
+    for (size_t k = 0; k < step.args.size() && k < 32; ++k) {
+      if (step.args[k] >= 0 && IsScalar(step.args[k])) mask |= 1u << k;
+    }
+    Pointwise::Block block = nullptr;
+    for (const auto& [scalars, function] : step.scalar_blocks) {
+      if (scalars == mask) block = function;
+    }
+    blocks_.push_back(block != nullptr ? block : step.block);
+    for (const int a : step.args) {
+      if (a >= 0 && IsScalar(a) && block == nullptr) spread_[static_cast<size_t>(a)] = true;
+    }
+  }
 }
 
 void PointwiseExecutor::RunBlocks(const PointwiseGroup& group, const void* const* inputs,
@@ -238,15 +266,15 @@ void PointwiseExecutor::RunBlocks(const PointwiseGroup& group, const void* const
                                   bool constants_ready, float* registers) const {
   using Access = PointwiseGroup::Access;
   const int num_inputs = program_.num_inputs, first = program_.first_result();
-  const int64_t fill = std::min(block_, group.num_elements);
   const auto reg = [&](int v) { return registers + register_of_[static_cast<size_t>(v)] * block_; };
   for (int v = 0; v < first; ++v) {
-    if (v < num_inputs && access_[static_cast<size_t>(v)] == Access::kScalar) {
-      const float x = LoadOne(input_dtypes_[static_cast<size_t>(v)], inputs[v], 0);
-      std::fill(reg(v), reg(v) + fill, x);
-    } else if (v >= num_inputs && !constants_ready) {
-      std::fill(reg(v), reg(v) + block_, program_.constants[static_cast<size_t>(v - num_inputs)]);
-    }
+    if (!IsScalar(v) || (v >= num_inputs && constants_ready)) continue;
+    const auto i = static_cast<size_t>(v);
+    const float x = v < num_inputs ? LoadOne(input_dtypes_[i], inputs[v], 0)
+                                   : program_.constants[i - static_cast<size_t>(num_inputs)];
+    // Constants stay for the groups to come, which may be larger.
+    const int64_t width = v < num_inputs ? std::min(block_, group.num_elements) : block_;
+    std::fill(reg(v), reg(v) + (spread_[i] ? width : 1), x);
   }
   // Where each value of this block is.
   constexpr int kFew = 64;
@@ -296,8 +324,9 @@ void PointwiseExecutor::RunBlocks(const PointwiseGroup& group, const void* const
       }
       for (size_t k = 0; k < step.args.size(); ++k)
         args[k] = step.args[k] < 0 ? nullptr : where[step.args[k]];
-      step.block(args, static_cast<int>(step.args.size()), where[first + action.index], n,
-                 step.params.data());
+      blocks_[static_cast<size_t>(action.index)](args, static_cast<int>(step.args.size()),
+                                                 where[first + action.index], n,
+                                                 step.params.data());
     }
     for (size_t o = 0; o < program_.outputs.size(); ++o) {
       const float* x = where[program_.outputs[o]];

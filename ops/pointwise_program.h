@@ -21,6 +21,9 @@ namespace graphrun {
 struct PointwiseProgram {
   struct Step {
     Pointwise::Block block = nullptr;
+    // Block functions for inputs of which some point to a single element for all i: bit k of the
+    // first number says that input k does.
+    std::vector<std::pair<unsigned, Pointwise::Block>> scalar_blocks;
     std::vector<float> params;
     std::vector<int> args;  // values; -1: left out
   };
@@ -85,7 +88,17 @@ class PointwiseExecutor {
   void RunBlocks(const PointwiseGroup& group, const void* const* inputs, void* const* outputs,
                  int64_t begin, int64_t end, bool constants_ready, float* registers) const;
 
+  // Whether value v is one number for the whole group.
+  bool IsScalar(int v) const {
+    return v < program_.first_result() &&
+           (v >= program_.num_inputs ||
+            access_[static_cast<size_t>(v)] == PointwiseGroup::Access::kScalar);
+  }
+  void ChooseBlocks();
+
   PointwiseProgram program_;
+  std::vector<Pointwise::Block> blocks_;  // per step
+  std::vector<bool> spread_;              // per value: a scalar that fills its register
   std::vector<DType> input_dtypes_, output_dtypes_;
   std::vector<PointwiseGroup::Access> access_;
   std::vector<Action> actions_;

@@ -99,6 +99,15 @@ TEST(PointwiseFusionTest, MakesOneNodeOfAChain) {
       "Pointwise(Mul,Add,Tanh)");
 }
 
+TEST(PointwiseFusionTest, JoinsProductsAndSumsWithTheSameBits) {
+  ExpectFused(
+      "(float[3,500] x, float[3,500] z, float s) => (float[3,500] y) <float half = {0.5}> {"
+      " a = Mul(x, z) b = Sub(z, a) c = Mul(half, x) d = Sub(c, b) e = Mul(x, x) f = Add(e, e)"
+      " g = Mul(d, s) h = Add(g, half) i = Mul(s, h) j = Add(f, i) k = Div(s, j) l = Sub(k, half)"
+      " y = Add(half, l) }",
+      "Pointwise(Mul,Sub,Mul,Sub,Mul,Add,Mul,Add,Mul,Add,Div,Sub,Add)", 0);
+}
+
 TEST(PointwiseFusionTest, KeepsWhatOthersReadAsOutputs) {
   ExpectFused(
       "(float[4,4] x) => (float[4,4] y, float[4,4] a) {"

@@ -30,7 +30,7 @@ std::vector<float> Numbers(int64_t n, float scale = 1) {
 PointwiseProgram ProductAndDifference() {
   PointwiseProgram p;
   p.num_inputs = 2;
-  p.steps = {{Multiply, {}, {0, 1}}, {Subtract, {}, {0, 1}}};
+  p.steps = {{Multiply, {}, {}, {0, 1}}, {Subtract, {}, {}, {0, 1}}};
   p.outputs = {2, 3};
   return p;
 }
