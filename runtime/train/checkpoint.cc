@@ -5,6 +5,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "runtime/base/file.h"
 #include "runtime/onnx/export.h"
@@ -32,7 +33,10 @@ void ForEachField(Position& p, Visit&& visit) {
   visit("epoch_loss", p.epoch_loss);
   visit("epoch_samples", p.epoch_samples);
   visit("seconds", p.seconds);
-  visit("finished", p.finished);
+  visit("results", p.results);
+  visit("gradients", p.gradients);
+  visit("warnings", p.warnings);
+  visit("top", p.top);
 }
 
 // Hexadecimal: every bit comes back.
@@ -53,6 +57,31 @@ bool Parse(const std::string& text, int64_t* v) { return absl::SimpleAtoi(text, 
 bool Parse(const std::string& text, bool* v) {
   *v = text == "1";
   return text == "0" || text == "1";
+}
+
+// Pairs as lines "first<tab>second".
+std::string Text(const std::string& v) { return v; }
+bool Parse(const std::string& text, std::string* v) {
+  *v = text;
+  return true;
+}
+template <typename A, typename B>
+std::string Text(const std::vector<std::pair<A, B>>& pairs) {
+  std::string text;
+  for (const auto& [a, b] : pairs) absl::StrAppend(&text, Text(a), "\t", Text(b), "\n");
+  return text;
+}
+template <typename A, typename B>
+bool Parse(const std::string& text, std::vector<std::pair<A, B>>* pairs) {
+  pairs->clear();
+  for (const absl::string_view line : absl::StrSplit(text, '\n', absl::SkipEmpty())) {
+    const std::pair<std::string, std::string> parts =
+        absl::StrSplit(line, absl::MaxSplits('\t', 1));
+    std::pair<A, B> pair;
+    if (!Parse(parts.first, &pair.first) || !Parse(parts.second, &pair.second)) return false;
+    pairs->push_back(std::move(pair));
+  }
+  return true;
 }
 
 }  // namespace

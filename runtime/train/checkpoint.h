@@ -4,6 +4,8 @@
 
 #include <map>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "runtime/exec/state_store.h"
 #include "runtime/train/training_graph.h"
@@ -25,8 +27,11 @@ struct RunPosition {
   bool plateau_started = false;
   double epoch_loss = 0;  // sum over the epoch's samples so far
   int64_t epoch_samples = 0;
-  double seconds = 0;  // trained so far
-  bool finished = false;
+  double seconds = 0;                                         // trained so far
+  std::vector<std::pair<std::string, double>> results;        // last measured
+  std::vector<std::pair<std::string, double>> gradients;      // norms at the start of the epoch
+  std::vector<std::pair<std::string, std::string>> warnings;  // given so far: name, text
+  std::vector<std::pair<double, int64_t>> top;  // the best values and their epochs, best first
 
   std::map<std::string, std::string> ToMetadata() const;
   // Errors: kCheckpoint for a field that is missing or no number.

@@ -32,8 +32,12 @@ class RunFolder {
 
   // recipe.txtpb (resolved) and env.json.
   absl::Status WriteEnvironment(const RunSetup& setup, const std::string& command_line) const;
-  // checkpoints/step-N.onnx; then older ones go, two stay.
-  absl::Status SaveCheckpoint(const RunSetup& setup, const RunPosition& position) const;
+  // checkpoints/step-N.onnx, N being the updates made; then older ones go: the two newest stay, and
+  // where `every` is above 0 all whose N it divides.
+  absl::Status SaveCheckpoint(const RunSetup& setup, const RunPosition& position,
+                              int64_t every) const;
+  // top/epoch-N.onnx.
+  std::string top_model(int64_t epoch) const;
   // train.onnx: the newest checkpoint under a fixed name.
   absl::Status WriteTrainingModel(const RunSetup& setup, const RunPosition& position) const;
   absl::Status CopyBestToLast() const;

@@ -10,6 +10,7 @@
 #include "runtime/onnx/import.h"
 #include "runtime/op/infer.h"
 #include "runtime/passes/pass.h"
+#include "runtime/train/head.h"
 #include "runtime/train/init.h"
 
 namespace graphrun {
@@ -23,6 +24,14 @@ std::vector<Value*> FedInputs(const Graph& model) {
   return inputs;
 }
 
+// Outputs for one sample: the size of axis 1, 1 for a vector; 0 where unknown.
+int64_t UnitsOf(const Value& output) {
+  const Shape& shape = output.shape();
+  if (!shape.has_rank()) return 0;
+  if (shape.rank() < 2) return 1;
+  return shape[1].is_number() ? shape[1].value() : 0;
+}
+
 // The types of the model's values, as far as they follow from its inputs, on a copy.
 absl::StatusOr<std::unique_ptr<Graph>> Inferred(const Graph& model, const OpRegistry& registry) {
   std::unique_ptr<Graph> copy = model.Clone();
@@ -32,16 +41,20 @@ absl::StatusOr<std::unique_ptr<Graph>> Inferred(const Graph& model, const OpRegi
   return copy;
 }
 
-absl::StatusOr<Tensor> ClassWeights(const std::string& spec, const TrainData& data) {
+// `classes`: those of the model; 0 where unknown.
+absl::StatusOr<Tensor> ClassWeights(const std::string& spec, const TrainData& data,
+                                    int64_t classes) {
   if (spec.empty()) return Tensor();
   std::vector<float> weights;
   if (spec == "auto") {
     if (!data.class_target)
       return UsageError("loss.class_weights auto needs class labels as the target");
     const double total = static_cast<double>(data.train->size());
-    for (const int64_t count : data.histogram) {
+    const auto count = static_cast<size_t>(classes > 0 ? classes : data.classes);
+    for (size_t c = 0; c < count; ++c) {
+      const int64_t samples = c < data.histogram.size() ? data.histogram[c] : 0;
       const double share =
-          static_cast<double>(std::max<int64_t>(count, 1)) * static_cast<double>(data.classes);
+          static_cast<double>(std::max<int64_t>(samples, 1)) * static_cast<double>(count);
       weights.push_back(static_cast<float>(total / share));
     }
   } else {
@@ -53,6 +66,10 @@ absl::StatusOr<Tensor> ClassWeights(const std::string& spec, const TrainData& da
       }
       weights.push_back(w);
     }
+    if (classes > 0 && weights.size() != static_cast<size_t>(classes)) {
+      return UsageError("loss.class_weights has ", weights.size(), " numbers, but the model has ",
+                        classes, " classes");
+    }
   }
   return Tensor::Of<float>({static_cast<int64_t>(weights.size())}, weights);
 }
@@ -61,11 +78,14 @@ absl::Status MakeParts(RunSetup* s) {
   recipe::Recipe& r = s->recipe;
   GR_ASSIGN_OR_RETURN(const std::unique_ptr<Graph> inferred, Inferred(*s->model, *s->registry));
   if (r.loss().name() == "auto") {
-    r.mutable_loss()->set_name(ResolveLoss(*inferred, *s->registry, s->data.class_target));
+    r.mutable_loss()->set_name(
+        ResolveLoss(*inferred, *s->registry, s->data.class_target ? s->data.classes : 0));
   }
   GR_ASSIGN_OR_RETURN(s->loss, MakeLoss(r.loss()));
   GR_ASSIGN_OR_RETURN(s->optimizer, MakeOptimizer(r.optimizer()));
-  GR_ASSIGN_OR_RETURN(s->schedule, MakeSchedule(r.schedule()));
+  if (s->schedule == nullptr) {
+    GR_ASSIGN_OR_RETURN(s->schedule, MakeSchedule(r.schedule()));
+  }
   if (!r.optimizer().has_lr()) r.mutable_optimizer()->set_lr(s->optimizer->default_lr());
   if (!(r.optimizer().lr() > 0) || !std::isfinite(r.optimizer().lr())) {
     return UsageError("optimizer.lr is ", r.optimizer().lr(), " but must be above 0");
@@ -76,16 +96,16 @@ absl::Status MakeParts(RunSetup* s) {
                      s->data.train->name(),
                      " holds other numbers. Use mse, mae, huber or bce, or another --target");
   }
-  if (s->data.class_target && !inferred->outputs().empty()) {
-    const Shape& out = inferred->outputs()[0]->shape();
-    if (out.has_rank() && out.rank() >= 2 && out[1].is_number()) {
-      const int64_t classes = std::max<int64_t>(out[1].value(), out[1].value() == 1 ? 2 : 0);
-      for (const auto& dataset : {s->data.train, s->data.validation}) {
-        if (dataset == nullptr) continue;
-        GR_ASSIGN_OR_RETURN(const std::vector<int64_t> labels,
-                            ReadLabels(*dataset, s->data.target));
-        GR_RETURN_IF_ERROR(CheckLabels(*dataset, labels, classes));
-      }
+  s->outputs = inferred->outputs().empty() ? 0 : UnitsOf(*inferred->outputs()[0]);
+  const int64_t classes = s->outputs == 1 ? 2 : s->outputs;
+  if (s->classification() && classes > 0) {
+    for (const auto& dataset : {s->data.train, s->data.validation}) {
+      if (dataset == nullptr) continue;
+      GR_ASSIGN_OR_RETURN(const std::vector<int64_t> labels, ReadLabels(*dataset, s->data.target));
+      const absl::Status status = CheckLabels(*dataset, labels, classes);
+      if (!status.ok() && s->outputs == 1)
+        return DataError(status.message(), ". For numbers instead of classes use --loss mse");
+      GR_RETURN_IF_ERROR(status);
     }
   }
   TrainingOptions& o = s->options;
@@ -108,8 +128,9 @@ absl::Status MakeParts(RunSetup* s) {
   o.dropout = r.model().has_dropout() ? r.model().dropout() : -1;
   if (r.loss().from_logits() != recipe::Loss::AUTO)
     o.from_logits = r.loss().from_logits() == recipe::Loss::YES;
-  GR_ASSIGN_OR_RETURN(o.class_weights, ClassWeights(r.loss().class_weights(), s->data));
+  GR_ASSIGN_OR_RETURN(o.class_weights, ClassWeights(r.loss().class_weights(), s->data, classes));
   o.class_targets = s->data.class_target;
+  o.probe = true;
   return absl::OkStatus();
 }
 
@@ -133,7 +154,7 @@ absl::Status CountSteps(RunSetup* s) {
 void ChooseMetrics(RunSetup* s) {
   s->metrics.assign(s->recipe.loop().metric().begin(), s->recipe.loop().metric().end());
   if (!s->metrics.empty()) return;
-  if (s->data.class_target) {
+  if (s->classification()) {
     s->metrics = {"accuracy"};
   } else if (s->loss->name() == "bce") {
     s->metrics = {"hamming_loss", "multilabel_f1"};
@@ -150,6 +171,10 @@ absl::Status MakeSessions(RunSetup* s) {
     GR_ASSIGN_OR_RETURN(s->accumulate,
                         Session::Create(s->graphs.accumulate, s->registry, options, s->states()));
   }
+  if (s->graphs.probe != nullptr) {
+    GR_ASSIGN_OR_RETURN(s->probe,
+                        Session::Create(s->graphs.probe, s->registry, options, s->states()));
+  }
   GR_ASSIGN_OR_RETURN(s->evaluate,
                       Session::Create(s->graphs.evaluate, s->registry, options, s->states()));
   std::vector<Type> types;
@@ -162,7 +187,7 @@ absl::Status MakeSessions(RunSetup* s) {
   }
   const TensorType target = s->train_loader->FieldType(s->data.target, batch);
   types.push_back(Type::Tensor(target.dtype, target.shape));
-  for (Session* session : {s->step.get(), s->accumulate.get(), s->evaluate.get()}) {
+  for (Session* session : {s->step.get(), s->accumulate.get(), s->evaluate.get(), s->probe.get()}) {
     if (session == nullptr) continue;
     session->set_seed(s->recipe.loop().seed());
     GR_RETURN_IF_ERROR(session->Prepare(types).status());
@@ -172,30 +197,47 @@ absl::Status MakeSessions(RunSetup* s) {
 
 }  // namespace
 
-std::string ResolveLoss(const Graph& model, const OpRegistry& registry, bool class_target) {
+bool RunSetup::classification() const {
+  if (!data.class_target) return false;
+  return loss->target() == LossTarget::kClass || loss->link() != OutputLink::kNone || outputs != 1;
+}
+
+MetricOptions RunSetup::metric_options() const {
+  MetricOptions options;
+  const Value* y = model->outputs()[0];
+  const OpDef* last = y->producer() == nullptr ? nullptr : registry->Find(*y->producer());
+  const bool ends_in_link = last != nullptr && last->link() != OutputLink::kNone;
+  options.from_logits = graphs.logits && !ends_in_link;
+  return options;
+}
+
+std::string ResolveLoss(const Graph& model, const OpRegistry& registry, int64_t classes) {
   const Value* y = model.outputs().empty() ? nullptr : model.outputs()[0];
   const OpDef* last =
       y == nullptr || y->producer() == nullptr ? nullptr : registry.Find(*y->producer());
   const OutputLink link = last == nullptr ? OutputLink::kNone : last->link();
-  const bool single =
-      y != nullptr && y->shape().has_rank() &&
-      (y->shape().rank() < 2 || (y->shape()[1].is_number() && y->shape()[1].value() == 1));
-  if (class_target) {
-    if (link == OutputLink::kSigmoid || single) return "bce";
-    return "ce";
-  }
-  return link == OutputLink::kSigmoid ? "bce" : "mse";
+  const bool single = y != nullptr && UnitsOf(*y) == 1;
+  if (link == OutputLink::kSigmoid) return "bce";
+  if (classes == 0) return "mse";
+  if (single) return classes <= 2 ? "bce" : "mse";
+  return "ce";
 }
 
 absl::StatusOr<std::unique_ptr<RunSetup>> SetUpRun(const recipe::Recipe& recipe,
-                                                   const OpRegistry& registry) {
+                                                   const OpRegistry& registry,
+                                                   std::unique_ptr<Schedule> schedule) {
   auto s = std::make_unique<RunSetup>();
+  s->schedule = std::move(schedule);
   s->recipe = recipe;
   s->registry = &registry;
   if (recipe.model().path().empty())
     return UsageError("no model is given. Use graphrun train MODEL.onnx");
   GR_ASSIGN_OR_RETURN(std::unique_ptr<Graph> model, ImportOnnx(recipe.model().path()));
   s->model = std::move(model);
+  if (!recipe.model().head().empty()) {
+    GR_RETURN_IF_ERROR(
+        ReplaceHead(*s->model, registry, recipe.model().head(), recipe.loop().seed()));
+  }
   if (recipe.model().init() != recipe::Model::KEEP) {
     GR_RETURN_IF_ERROR(
         InitializeParameters(*s->model, registry, recipe.model().init(), recipe.loop().seed()));
@@ -247,13 +289,16 @@ absl::Status ExportTrained(const RunSetup& setup, const std::string& path) {
 }
 
 absl::StatusOr<std::vector<std::pair<std::string, double>>> Evaluate(
-    const RunSetup& setup, DataLoader& loader, std::vector<std::unique_ptr<Metric>>& metrics) {
+    const RunSetup& setup, DataLoader& loader, std::vector<std::unique_ptr<Metric>>& metrics,
+    const std::atomic<int>* stop) {
   for (const auto& m : metrics) m->Reset();
   GR_RETURN_IF_ERROR(loader.Seek(0, 0));
   double loss = 0;
   int64_t rows = 0;
   std::vector<Tensor> arguments;
+  using Values = std::vector<std::pair<std::string, double>>;
   for (bool last = false; !last;) {
+    if (stop != nullptr && *stop != 0) return Values();
     GR_ASSIGN_OR_RETURN(const Batch* batch, loader.Next());
     ArrangeBatch(setup.data, *batch, &arguments);
     GR_RETURN_IF_ERROR(setup.evaluate->Run(absl::Span<const Tensor>(arguments)));
@@ -264,8 +309,7 @@ absl::StatusOr<std::vector<std::pair<std::string, double>>> Evaluate(
     }
     last = batch->last;
   }
-  std::vector<std::pair<std::string, double>> values = {
-      {"loss", loss / static_cast<double>(std::max<int64_t>(rows, 1))}};
+  Values values = {{"loss", loss / static_cast<double>(std::max<int64_t>(rows, 1))}};
   for (const auto& m : metrics) values.emplace_back(m->name(), m->Value());
   return values;
 }

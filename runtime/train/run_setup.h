@@ -1,6 +1,7 @@
 // RunSetup: a recipe made concrete: data, model, loss, optimizer, graphs and sessions.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <string>
 #include <vector>
@@ -25,27 +26,38 @@ struct RunSetup {
   std::vector<std::unique_ptr<Regularizer>> regularizers;
   TrainingOptions options;
   TrainingGraph graphs;
-  std::unique_ptr<Session> step, accumulate, evaluate;  // accumulate may be null; they share states
-  std::vector<std::string> metrics;                     // names
+  // They share their states. accumulate and probe may be null.
+  std::unique_ptr<Session> step, accumulate, evaluate, probe;
+  std::vector<std::string> metrics;  // names
+  int64_t outputs = 0;               // of the model for a sample; 0: unknown
   int64_t batches_per_epoch = 0, updates_per_epoch = 0;
 
   std::shared_ptr<StateStore> states() const { return step->shared_states(); }
+  // Whether the run learns classes, not numbers (whole numbers may be either).
+  bool classification() const;
+  // How the outputs of the evaluation and of the exported models are to be read.
+  MetricOptions metric_options() const;
 };
 
 // Opens data and model, checks that they fit, builds the graphs and compiles the plans (so that
-// everything that can fail does so before the first step).
+// everything that can fail does so before the first step). `schedule`: takes the place of the
+// recipe's.
 absl::StatusOr<std::unique_ptr<RunSetup>> SetUpRun(const recipe::Recipe& recipe,
-                                                   const OpRegistry& registry);
+                                                   const OpRegistry& registry,
+                                                   std::unique_ptr<Schedule> schedule = nullptr);
 
-// The loss that "auto" stands for: by the data's target and the model's last operator.
-std::string ResolveLoss(const Graph& model, const OpRegistry& registry, bool class_target);
+// The loss that "auto" stands for: by the data's target (`classes`: how many, 0 for other numbers)
+// and the model's last operator.
+std::string ResolveLoss(const Graph& model, const OpRegistry& registry, int64_t classes);
 
 // The model for inference with the states' present values (averaged ones where the run keeps an
 // average).
 absl::Status ExportTrained(const RunSetup& setup, const std::string& path);
 
-// One pass over a loader: the mean loss and the metrics, by name.
+// One pass over a loader: the mean loss and the metrics, by name. Empty where `stop` became nonzero
+// meanwhile.
 absl::StatusOr<std::vector<std::pair<std::string, double>>> Evaluate(
-    const RunSetup& setup, DataLoader& loader, std::vector<std::unique_ptr<Metric>>& metrics);
+    const RunSetup& setup, DataLoader& loader, std::vector<std::unique_ptr<Metric>>& metrics,
+    const std::atomic<int>* stop = nullptr);
 
 }  // namespace graphrun

@@ -111,6 +111,11 @@ absl::Status Bind(const std::vector<Value*>& inputs, TrainData* data) {
 absl::Status CountClasses(TrainData* data) {
   if (!data->class_target) return absl::OkStatus();
   GR_ASSIGN_OR_RETURN(const std::vector<int64_t> labels, ReadLabels(*data->train, data->target));
+  // Below 0 these are numbers to be learnt, not classes.
+  if (std::any_of(labels.begin(), labels.end(), [](int64_t label) { return label < 0; })) {
+    data->class_target = false;
+    return absl::OkStatus();
+  }
   GR_ASSIGN_OR_RETURN(data->classes, NumClasses(*data->train, data->target));
   data->histogram = ClassHistogram(labels, data->classes);
   return absl::OkStatus();

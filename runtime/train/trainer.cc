@@ -4,44 +4,22 @@
 #include <chrono>
 #include <cmath>
 
-#include "absl/strings/numbers.h"
+#include "absl/types/optional.h"
 #include "runtime/base/file.h"
+#include "runtime/base/parallel.h"
 #include "runtime/base/text.h"
 #include "runtime/report/metrics_log.h"
 #include "runtime/train/checkpoint.h"
+#include "runtime/train/diagnosis.h"
+#include "runtime/train/predictions.h"
 #include "runtime/train/run_folder.h"
 #include "runtime/train/run_setup.h"
+#include "runtime/train/save_policy.h"
 
 namespace graphrun {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-// What a recipe's output.save asks for.
-struct SavePolicy {
-  bool last = true, best = true;
-  int64_t every = 0;  // updates between checkpoints beside those at the ends of epochs; 0: none
-
-  static absl::StatusOr<SavePolicy> Parse(const recipe::Output& output) {
-    SavePolicy policy;
-    if (output.save().empty()) return policy;
-    policy.last = policy.best = false;
-    for (const std::string& item : output.save()) {
-      if (item == "last") {
-        policy.last = true;
-      } else if (item == "best") {
-        policy.best = true;
-      } else if (item.rfind("every=", 0) == 0 && absl::SimpleAtoi(item.substr(6), &policy.every) &&
-                 policy.every > 0) {
-        continue;
-      } else {
-        return UsageError("output.save: \"", item, "\" is not one of last, best, every=N",
-                          DidYouMean(item, std::vector<std::string>{"last", "best", "every=100"}));
-      }
-    }
-    return policy;
-  }
-};
 
 class Trainer {
  public:
@@ -50,9 +28,7 @@ class Trainer {
 
   absl::StatusOr<TrainResult> Run() {
     for (const std::string& name : s_.metrics) {
-      MetricOptions options;
-      options.from_logits = s_.graphs.logits && !EndsInLink();
-      GR_ASSIGN_OR_RETURN(std::unique_ptr<Metric> metric, MakeMetric(name, options));
+      GR_ASSIGN_OR_RETURN(std::unique_ptr<Metric> metric, MakeMetric(name, s_.metric_options()));
       metrics_.push_back(std::move(metric));
     }
     GR_RETURN_IF_ERROR(ChooseMonitor());
@@ -60,23 +36,12 @@ class Trainer {
     GR_RETURN_IF_ERROR(OpenLog());
     start_ = Clock::now();
     seconds_before_ = at_.seconds;
-    const int64_t epochs = s_.recipe.loop().epochs();
-    while (!at_.finished && at_.epoch < epochs && status_.empty())
-      GR_RETURN_IF_ERROR(Epoch(epochs));
-    if (status_.empty()) status_ = "finished";
-    if (status_ == "finished" || status_ == "stopped early") at_.finished = true;
+    CheckLimits();
+    while (status_.empty()) GR_RETURN_IF_ERROR(Epoch());
     return Finish();
   }
 
  private:
-  // Whether the exported model itself ends in the activation that the loss was attached in front
-  // of.
-  bool EndsInLink() const {
-    const Value* y = s_.graphs.evaluate->outputs()[1];
-    const OpDef* def = y->producer() == nullptr ? nullptr : s_.registry->Find(*y->producer());
-    return def != nullptr && def->link() != OutputLink::kNone;
-  }
-
   absl::Status ChooseMonitor() {
     monitor_ = s_.recipe.loop().monitor();
     const bool validates = s_.validation_loader != nullptr;
@@ -97,9 +62,14 @@ class Trainer {
 
   absl::Status Resume() {
     const std::string path = NewestCheckpoint(folder_.checkpoints());
-    if (path.empty())
-      return CheckpointError(folder_.path(),
-                             ": has no checkpoint that can be read. Start without --resume");
+    if (path.empty()) {
+      GR_ASSIGN_OR_RETURN(const std::vector<std::string> files, ListFolder(folder_.checkpoints()));
+      if (!files.empty())
+        return CheckpointError(folder_.checkpoints(),
+                               ": holds no checkpoint that can be read. Start anew with --force");
+      if (env_.console != nullptr) env_.console->Note("no checkpoint yet: from the beginning");
+      return absl::OkStatus();
+    }
     GR_ASSIGN_OR_RETURN(at_, LoadCheckpoint(path, s_.states().get()));
     if (env_.console != nullptr) env_.console->Note(absl::StrCat("resumed from ", path));
     return absl::OkStatus();
@@ -111,6 +81,9 @@ class Trainer {
       names.push_back("val_loss");
       for (const auto& m : metrics_) names.push_back(absl::StrCat("val_", m->name()));
     }
+    names.push_back("gradient_norm");
+    for (const auto& [layer, norm] : watch_.ByLayer())
+      names.push_back(absl::StrCat("gradient_norm/", layer));
     MetricsLogOptions options;
     const auto& logs = s_.recipe.output().log();
     const auto asked = [&](const char* kind) {
@@ -124,24 +97,50 @@ class Trainer {
     return absl::OkStatus();
   }
 
-  absl::Status Epoch(int64_t epochs) {
-    GR_RETURN_IF_ERROR(s_.train_loader->Seek(at_.epoch, at_.batch));
-    if (env_.console != nullptr)
-      env_.console->BeginEpoch(at_.epoch + 1, epochs, s_.batches_per_epoch, at_.batch);
+  // The rest of an epoch, up to its end or to what stops the run.
+  absl::Status Epoch() {
+    if (env_.console != nullptr) {
+      env_.console->BeginEpoch(at_.epoch + 1, s_.recipe.loop().epochs(), s_.batches_per_epoch,
+                               at_.batch);
+    }
     const int64_t accumulate = s_.recipe.optimizer().accumulate();
+    if (at_.batch < s_.batches_per_epoch)
+      GR_RETURN_IF_ERROR(s_.train_loader->Seek(at_.epoch, at_.batch));
     while (at_.batch < s_.batches_per_epoch) {
       GR_ASSIGN_OR_RETURN(const Batch* batch, s_.train_loader->Next());
+      ArrangeBatch(s_.data, *batch, &arguments_);
+      if (at_.batch == 0) GR_RETURN_IF_ERROR(Watch(*batch));
       const bool update = (at_.batch + 1) % accumulate == 0 || batch->last;
       GR_RETURN_IF_ERROR(Step(*batch, update));
-      if (at_.batch >= s_.batches_per_epoch) break;
       GR_RETURN_IF_ERROR(AfterStep());
       if (!status_.empty()) return absl::OkStatus();
     }
     return EndOfEpoch();
   }
 
+  // Looks at the first batch of an epoch before the model is trained on it.
+  absl::Status Watch(const Batch& batch) {
+    if (at_.batches == 0) Warn(DiagnoseStart(s_, arguments_));
+    GR_RETURN_IF_ERROR(watch_.Probe(arguments_, batch.size, static_cast<uint64_t>(at_.batches)));
+    at_.gradients = {{"gradient_norm", watch_.norm()}};
+    for (const auto& [layer, norm] : watch_.ByLayer())
+      at_.gradients.emplace_back(absl::StrCat("gradient_norm/", layer), norm);
+    Warn(watch_.Warnings());
+    return absl::OkStatus();
+  }
+
+  // Each warning once, named after the first thing that it was about.
+  void Warn(const std::vector<NamedWarning>& warnings) {
+    for (const NamedWarning& w : warnings) {
+      const bool known = std::any_of(at_.warnings.begin(), at_.warnings.end(),
+                                     [&](const NamedWarning& o) { return o.first == w.first; });
+      if (known) continue;
+      at_.warnings.push_back(w);
+      if (env_.console != nullptr) env_.console->Warning(w.first, w.second);
+    }
+  }
+
   absl::Status Step(const Batch& batch, bool update) {
-    ArrangeBatch(s_.data, batch, &arguments_);
     Session& session = update ? *s_.step : *s_.accumulate;
     session.set_step(static_cast<uint64_t>(at_.batches));
     GR_RETURN_IF_ERROR(session.Run(absl::Span<const Tensor>(arguments_)));
@@ -155,43 +154,55 @@ class Trainer {
     at_.epoch_samples += batch.size;
     ++at_.batch;
     ++at_.batches;
-    if (env_.console != nullptr && env_.console->Tick(batch.size)) {
-      env_.console->Show({loss, lr_, std::numeric_limits<double>::quiet_NaN()});
-    }
+    if (env_.console != nullptr && env_.console->Tick(batch.size))
+      env_.console->Show({loss, lr_, watch_.norm()});
     return absl::OkStatus();
   }
 
   absl::Status Diverged(double loss) {
-    if (env_.console != nullptr) {
-      env_.console->Warning("nan-loss", "the loss is not finite any more");
-    }
+    Warn({{"nan-loss", absl::StrCat("the loss is ", loss, " in epoch ", at_.epoch + 1)}});
     return NumericError(
         "the loss became ", loss, " in epoch ", at_.epoch + 1, ", batch ", at_.batch + 1, ", lr ",
         lr_, ". Try a smaller --lr, --clip-norm 1 or --normalize zscore; the checkpoints in ",
         folder_.checkpoints(), " are from before");
   }
 
-  // Between two batches: signals, limits, checkpoints asked for.
+  bool Stopped() {
+    if (env_.signal == nullptr || *env_.signal == 0) return false;
+    signal_ = *env_.signal;
+    status_ = "interrupted";
+    return true;
+  }
+
+  // After each batch: signals, limits, checkpoints asked for.
   absl::Status AfterStep() {
-    if (env_.signal != nullptr && *env_.signal != 0) {
-      signal_ = *env_.signal;
-      status_ = "interrupted";
+    if (Stopped()) return Checkpoint();
+    const bool asked = env_.save_request != nullptr && env_.save_request->exchange(false);
+    // What ends with the epoch ends there.
+    if (at_.batch == s_.batches_per_epoch) return asked ? Checkpoint() : absl::OkStatus();
+    const auto& loop = s_.recipe.loop();
+    if ((loop.max_steps() > 0 && at_.updates >= loop.max_steps()) ||
+        (loop.max_time() > 0 && Elapsed() >= loop.max_time())) {
+      status_ = "finished";
+      GR_RETURN_IF_ERROR(Measure());
       return Checkpoint();
     }
-    const auto& loop = s_.recipe.loop();
-    if (loop.max_steps() > 0 && at_.updates >= loop.max_steps()) status_ = "finished";
-    if (loop.max_time() > 0 && Elapsed() >= loop.max_time()) status_ = "finished";
-    if (!status_.empty()) return LimitReached();
-    const bool asked = env_.save_request != nullptr && env_.save_request->exchange(false);
     const bool due = save_.every > 0 && at_.updates > 0 && at_.updates % save_.every == 0 &&
                      at_.updates != saved_at_;
     if (asked || due) return Checkpoint();
     return absl::OkStatus();
   }
 
-  absl::Status LimitReached() {
-    GR_RETURN_IF_ERROR(Measure());
-    return Checkpoint();
+  // Between epochs: whether the run is at its end.
+  void CheckLimits() {
+    const auto& loop = s_.recipe.loop();
+    if (!status_.empty()) return;
+    if (at_.epoch >= loop.epochs() || (loop.max_steps() > 0 && at_.updates >= loop.max_steps()) ||
+        (loop.max_time() > 0 && Elapsed() >= loop.max_time())) {
+      status_ = "finished";
+    } else if (loop.patience() > 0 && at_.since_best >= loop.patience()) {
+      status_ = "stopped early";
+    }
   }
 
   double Elapsed() const {
@@ -210,18 +221,20 @@ class Trainer {
                            ((at_.epoch + 1) % every == 0 ||
                             at_.epoch + 1 == s_.recipe.loop().epochs() || !status_.empty());
     if (validates) {
-      GR_ASSIGN_OR_RETURN(const auto values, Evaluate(s_, *s_.validation_loader, metrics_));
+      GR_ASSIGN_OR_RETURN(const auto values,
+                          Evaluate(s_, *s_.validation_loader, metrics_, env_.signal));
+      if (values.empty() && Stopped()) return absl::OkStatus();
       for (const auto& [name, value] : values) row.emplace_back(absl::StrCat("val_", name), value);
     }
     bool best = false;
-    double monitored = std::numeric_limits<double>::quiet_NaN();
+    absl::optional<double> monitored;
     for (const auto& [name, value] : row) {
       if (name == monitor_) monitored = value;
     }
-    if (!std::isnan(monitored)) {
-      best = Better(monitored, at_.best, at_.best_epoch >= 0, s_.recipe.loop().min_delta());
+    if (monitored.has_value()) {
+      best = Better(*monitored, at_.best, at_.best_epoch >= 0, s_.recipe.loop().min_delta());
       if (best) {
-        at_.best = monitored;
+        at_.best = *monitored;
         at_.best_epoch = at_.epoch;
         at_.best_step = at_.updates;
         at_.since_best = 0;
@@ -229,10 +242,12 @@ class Trainer {
       } else {
         ++at_.since_best;
       }
-      GR_RETURN_IF_ERROR(LowerOnPlateau(monitored));
+      GR_RETURN_IF_ERROR(KeepTop(*monitored));
+      GR_RETURN_IF_ERROR(LowerOnPlateau(*monitored));
     }
+    at_.results = row;
+    row.insert(row.end(), at_.gradients.begin(), at_.gradients.end());
     GR_RETURN_IF_ERROR(log_->Write(at_.updates, at_.epoch + 1, row));
-    results_ = row;
     if (env_.console != nullptr) {
       std::vector<NamedNumber> shown;
       for (const auto& [name, value] : row) {
@@ -241,12 +256,30 @@ class Trainer {
       env_.console->EndEpoch(std::vector<NamedNumber>{{"loss", loss}, {"lr", lr_}});
       if (!shown.empty()) env_.console->Validation(shown, monitor_, best);
     }
-    const int64_t patience = s_.recipe.loop().patience();
-    if (patience > 0 && at_.since_best >= patience && status_.empty()) status_ = "stopped early";
+    return absl::OkStatus();
+  }
+
+  // The K best models so far, each in its file.
+  absl::Status KeepTop(double monitored) {
+    if (save_.top == 0 || std::isnan(monitored)) return absl::OkStatus();
+    const auto place = std::find_if(at_.top.begin(), at_.top.end(), [&](const auto& t) {
+      return higher_ ? monitored > t.first : monitored < t.first;
+    });
+    if (place == at_.top.end() && at_.top.size() >= static_cast<size_t>(save_.top))
+      return absl::OkStatus();
+    at_.top.insert(place, {monitored, at_.epoch + 1});
+    GR_RETURN_IF_ERROR(CreateDirs(folder_.path() + "/top"));
+    GR_RETURN_IF_ERROR(ExportTrained(s_, folder_.top_model(at_.epoch + 1)));
+    while (at_.top.size() > static_cast<size_t>(save_.top)) {
+      const std::string path = folder_.top_model(at_.top.back().second);
+      at_.top.pop_back();
+      if (FileExists(path)) GR_RETURN_IF_ERROR(RemoveFile(path));
+    }
     return absl::OkStatus();
   }
 
   bool Better(double value, double best, bool has_best, double min_delta) const {
+    if (std::isnan(value)) return false;
     if (!has_best) return true;
     return higher_ ? value > best + min_delta : value < best - min_delta;
   }
@@ -267,21 +300,14 @@ class Trainer {
   }
 
   absl::Status EndOfEpoch() {
-    if (env_.signal != nullptr && *env_.signal != 0) {
-      signal_ = *env_.signal;
-    }
     GR_RETURN_IF_ERROR(Measure());
+    if (status_ == "interrupted") return Checkpoint();  // the validation is made up for on resuming
     ++at_.epoch;
     at_.batch = 0;
     at_.epoch_loss = 0;
     at_.epoch_samples = 0;
-    const auto& loop = s_.recipe.loop();
-    const bool limit = (loop.max_steps() > 0 && at_.updates >= loop.max_steps()) ||
-                       (loop.max_time() > 0 && Elapsed() >= loop.max_time());
-    if (status_.empty() && limit) status_ = "finished";
-    if (status_.empty() && signal_ != 0 && at_.epoch < loop.epochs()) status_ = "interrupted";
-    if (status_ == "stopped early" || (status_.empty() && at_.epoch >= loop.epochs()))
-      at_.finished = true;
+    CheckLimits();
+    if (status_.empty()) Stopped();
     return Checkpoint();
   }
 
@@ -289,7 +315,7 @@ class Trainer {
     at_.seconds = Elapsed();
     saved_at_ = at_.updates;
     GR_RETURN_IF_ERROR(log_->Sync());
-    return folder_.SaveCheckpoint(s_, at_);
+    return folder_.SaveCheckpoint(s_, at_, save_.every);
   }
 
   absl::StatusOr<TrainResult> Finish() {
@@ -316,22 +342,43 @@ class Trainer {
     summary.steps = at_.updates;
     summary.epochs = at_.epoch;
     summary.seconds = Elapsed();
-    summary.results = results_;
+    summary.results = at_.results;
+    summary.warnings = at_.warnings;
     summary.class_names = s_.data.class_names;
     summary.facts = RunFacts(s_);
+    GR_RETURN_IF_ERROR(Predict(result, &summary));
     GR_RETURN_IF_ERROR(folder_.WriteSummary(summary, s_.recipe.output().plots()));
     return result;
   }
+
+  // What the best model (the last one where none was kept) says to the validation data.
+  absl::Status Predict(const TrainResult& result, RunSummary* summary) {
+    const std::string& model = result.best_model.empty() ? result.last_model : result.best_model;
+    if (s_.validation_loader == nullptr || model.empty() || status_ == "interrupted")
+      return absl::OkStatus();
+    ConfusionMatrix confusion;
+    GR_RETURN_IF_ERROR(
+        WritePredictions(s_, model, folder_.path() + "/predictions.csv", &confusion));
+    if (confusion.classes() > kMostShownClasses) return absl::OkStatus();
+    for (int64_t actual = 0; actual < confusion.classes(); ++actual) {
+      summary->confusion.emplace_back();
+      for (int64_t c = 0; c < confusion.classes(); ++c)
+        summary->confusion.back().push_back(confusion.count(actual, c));
+    }
+    return absl::OkStatus();
+  }
+
+  static constexpr int64_t kMostShownClasses = 1000;
 
   RunSetup& s_;
   RunFolder& folder_;
   const TrainEnvironment& env_;
   SavePolicy save_;
   RunPosition at_;
+  GradientWatch watch_{s_};
   std::vector<std::unique_ptr<Metric>> metrics_;
   std::unique_ptr<MetricsLog> log_;
   std::vector<Tensor> arguments_;
-  std::vector<std::pair<std::string, double>> results_;
   std::string monitor_, status_;
   bool higher_ = false;
   int signal_ = 0;
@@ -341,11 +388,26 @@ class Trainer {
   double seconds_before_ = 0;
 };
 
+// That many threads while it lives; 0: as many as there are.
+class ThreadsScope {
+ public:
+  explicit ThreadsScope(int threads) : before_(NumThreads()) {
+    if (threads > 0) SetNumThreads(threads);
+  }
+  ~ThreadsScope() { SetNumThreads(before_); }
+  ThreadsScope(const ThreadsScope&) = delete;
+  ThreadsScope& operator=(const ThreadsScope&) = delete;
+
+ private:
+  int before_;
+};
+
 }  // namespace
 
 absl::StatusOr<TrainResult> Train(const recipe::Recipe& recipe, const OpRegistry& registry,
                                   const TrainEnvironment& environment) {
-  GR_ASSIGN_OR_RETURN(const SavePolicy save, SavePolicy::Parse(recipe.output()));
+  const ThreadsScope threads(recipe.loop().threads());
+  GR_ASSIGN_OR_RETURN(const SavePolicy save, SavePolicy::Parse(recipe));
   GR_ASSIGN_OR_RETURN(const std::unique_ptr<RunSetup> setup, SetUpRun(recipe, registry));
   if (environment.console != nullptr)
     environment.console->Header("graphrun train", RunFacts(*setup));

@@ -98,6 +98,7 @@ class FormBuilder {
   Graph& graph() { return *graph_; }
   std::unique_ptr<Graph> Take() { return std::move(graph_); }
   Value* loss() const { return loss_; }
+  Value* target() const { return target_; }
   bool logits() const { return logits_; }
   const std::string& prediction() const { return prediction_; }
   bool is_statistic(const Value* v) const {
@@ -196,6 +197,15 @@ absl::StatusOr<std::vector<Value*>> Selected(const Graph& graph, const TrainingO
   return selected;
 }
 
+// Whether the node that applies a parameter applies it to floating-point values, not to indices.
+bool IsAppliedToNumbers(const Value* v) {
+  if (v->uses().empty()) return false;
+  const Node& node = *v->uses()[0].node;
+  return std::any_of(node.inputs().begin(), node.inputs().end(), [](const Value* in) {
+    return in != nullptr && !in->is_initializer() && in->type().is_tensor() && IsFloat(in->dtype());
+  });
+}
+
 ParameterRole RoleOf(const Value* v, const OpRegistry& registry) {
   for (const Use& use : v->uses()) {
     const OpDef* def = registry.Find(*use.node);
@@ -218,7 +228,11 @@ class UpdateBuilder {
   absl::Status Gradients(std::vector<TrainedParameter>* parameters) {
     GR_ASSIGN_OR_RETURN(std::vector<Value*> candidates, Selected(graph_, options_));
     std::vector<ParameterRole> roles;
-    for (const Value* v : candidates) roles.push_back(RoleOf(v, registry_));
+    std::vector<bool> on_numbers;
+    for (const Value* v : candidates) {
+      roles.push_back(RoleOf(v, registry_));
+      on_numbers.push_back(IsAppliedToNumbers(v));
+    }
     GR_ASSIGN_OR_RETURN(std::vector<Value*> gradients,
                         AppendGradients(graph_, registry_, form_.loss(), candidates));
     for (size_t i = 0; i < candidates.size(); ++i) {
@@ -226,6 +240,7 @@ class UpdateBuilder {
       parameters_.push_back(candidates[i]);
       gradients_.push_back(b_.Use(gradients[i]));
       roles_.push_back(roles[i]);
+      on_numbers_.push_back(on_numbers[i]);
       if (parameters != nullptr) {
         parameters->push_back(
             {candidates[i]->name(), candidates[i]->initializer().dims(), roles[i]});
@@ -250,21 +265,37 @@ class UpdateBuilder {
 
   // Adds this batch's gradients to those of the batches before it.
   void Accumulate() {
-    Expr batches = State(kBatchesState, Tensor::Scalar(0.0f));
-    graph_.SetNext(batches.value(), (batches + 1.0).value());
+    Expr samples = State(kSamplesState, Tensor::Scalar(0.0f)), rows = Rows();
+    graph_.SetNext(samples.value(), (samples + rows).value());
     for (size_t i = 0; i < parameters_.size(); ++i) {
       Expr sum = State(AccumulatorName(i), Tensor::Zeros(parameters_[i]->dtype(),
                                                          parameters_[i]->initializer().dims()));
-      graph_.SetNext(sum.value(), (sum + gradients_[i]).value());
+      graph_.SetNext(sum.value(), (sum + gradients_[i] * CastLike(rows, sum)).value());
     }
   }
 
+  // Norms of the gradients and the largest of each unit, without any update.
+  void Probe(std::vector<TrainedParameter>* parameters, std::vector<Value*>* outputs) {
+    for (const Expr& g : gradients_)
+      outputs->push_back(Sqrt(ReduceSum(Square(g), {}, false)).value());
+    for (size_t i = 0; i < parameters_.size(); ++i) {
+      const int rank = parameters_[i]->initializer().rank();
+      if (roles_[i].kind != ParameterKind::kWeight || rank < 2 || !on_numbers_[i]) continue;
+      const int unit = roles_[i].unit_axis < 0 ? roles_[i].unit_axis + rank : roles_[i].unit_axis;
+      std::vector<int64_t> axes;
+      for (int a = 0; a < rank; ++a) {
+        if (a != unit) axes.push_back(a);
+      }
+      (*parameters)[i].units_output = static_cast<int>(outputs->size());
+      outputs->push_back(ReduceMax(Abs(gradients_[i]), axes, false).value());
+    }
+    for (const StateUpdate& s : graph_.states()) graph_.SetNext(s.state, nullptr);
+  }
+
+  const absl::Status& status() const { return b_.status(); }
+
   absl::Status Update(std::vector<Value*>* outputs) {
     if (options_.accumulate) TakeAccumulated();
-    if (options_.gradient_norms) {
-      for (const Expr& g : gradients_)
-        norms_.push_back(Sqrt(ReduceSum(Square(g), {}, false)).value());
-    }
     GR_RETURN_IF_ERROR(AddPenalties());
     Clip();
     Expr step = State(kStepState, Tensor::Scalar(0.0));
@@ -276,7 +307,6 @@ class UpdateBuilder {
     Expr count = step + 1.0;
     for (size_t i = 0; i < parameters_.size(); ++i) GR_RETURN_IF_ERROR(UpdateOne(i, lr, count));
     outputs->push_back(lr.value());
-    outputs->insert(outputs->end(), norms_.begin(), norms_.end());
     return b_.status();
   }
 
@@ -290,15 +320,19 @@ class UpdateBuilder {
     return absl::StrCat(parameters_[i]->name(), "/gradient_sum");
   }
 
-  // The gradient becomes the mean over the accumulated batches and this one.
+  // The samples of this batch.
+  Expr Rows() { return Cast(Squeeze(DimOf(b_.Use(form_.target()), 0), {0}), DType::kFloat32); }
+
+  // The gradient becomes the mean over the samples of the accumulated batches and this one.
   void TakeAccumulated() {
-    Expr batches = State(kBatchesState, Tensor::Scalar(0.0f));
-    graph_.SetNext(batches.value(), (batches * 0.0).value());
+    Expr samples = State(kSamplesState, Tensor::Scalar(0.0f)), rows = Rows();
+    Expr total = samples + rows;
+    graph_.SetNext(samples.value(), ZerosLike(samples).value());
     for (size_t i = 0; i < parameters_.size(); ++i) {
       Expr sum = State(AccumulatorName(i), Tensor::Zeros(parameters_[i]->dtype(),
                                                          parameters_[i]->initializer().dims()));
-      gradients_[i] = (sum + gradients_[i]) / CastLike(batches + 1.0, gradients_[i]);
-      graph_.SetNext(sum.value(), (sum * 0.0).value());
+      gradients_[i] = (sum + gradients_[i] * CastLike(rows, sum)) / CastLike(total, sum);
+      graph_.SetNext(sum.value(), ZerosLike(sum).value());
     }
   }
 
@@ -383,7 +417,7 @@ class UpdateBuilder {
   std::vector<Value*> parameters_;
   std::vector<Expr> gradients_;
   std::vector<ParameterRole> roles_;
-  std::vector<Value*> norms_;
+  std::vector<bool> on_numbers_;  // whether what the parameter is applied to are numbers
 };
 
 void SetOutputs(Graph& graph, const std::vector<Value*>& outputs) {
@@ -391,23 +425,28 @@ void SetOutputs(Graph& graph, const std::vector<Value*>& outputs) {
   for (Value* v : outputs) graph.AddOutput(v);
 }
 
+enum class StepKind { kUpdate, kAccumulate, kProbe };
+
 absl::StatusOr<std::shared_ptr<Graph>> BuildStep(const Graph& model, const OpRegistry& registry,
-                                                 const TrainingOptions& options, bool update,
+                                                 const TrainingOptions& options, StepKind kind,
                                                  TrainingGraph* result) {
   FormBuilder form(model, registry, options);
   GR_RETURN_IF_ERROR(form.Specialized());
   GR_RETURN_IF_ERROR(form.ToTraining());
   GR_RETURN_IF_ERROR(form.AttachLoss());
   UpdateBuilder updates(form, registry, options);
-  GR_RETURN_IF_ERROR(updates.Gradients(update ? &result->parameters : nullptr));
+  GR_RETURN_IF_ERROR(updates.Gradients(kind == StepKind::kUpdate ? &result->parameters : nullptr));
   std::vector<Value*> outputs = {form.loss()};
-  if (update) {
+  if (kind == StepKind::kUpdate) {
     GR_RETURN_IF_ERROR(updates.Update(&outputs));
     result->logits = form.logits();
     result->prediction = form.prediction();
-  } else {
+  } else if (kind == StepKind::kAccumulate) {
     updates.Accumulate();
+  } else {
+    updates.Probe(&result->parameters, &outputs);
   }
+  GR_RETURN_IF_ERROR(updates.status());
   SetOutputs(form.graph(), outputs);
   GR_RETURN_IF_ERROR(RemoveDeadCode(form.graph(), registry).status());
   GR_RETURN_IF_ERROR(form.graph().Sort());
@@ -458,16 +497,23 @@ void BakeNormalization(Graph& graph, const OpRegistry& registry, int input, cons
   const std::vector<Use> uses = x->uses();
   Node* first = graph.nodes().empty() ? nullptr : graph.nodes().front().get();
   Builder b(&graph, &registry, first, "normalize/");
-  Expr normal = (b.Use(x) - b.Constant(shift)) * b.Constant(scale);
+  // Nodes, not initializers: whoever trains the model shall not take them for parameters.
+  const auto constant = [&](const Tensor& t) { return b.Op("Constant", {}, {{"value", Attr(t)}}); };
+  Expr normal = (b.Use(x) - constant(shift)) * constant(scale);
   for (const Use& use : uses) graph.SetInput(use.node, use.index, normal.value());
 }
 
 absl::StatusOr<TrainingGraph> BuildTrainingGraph(const Graph& model, const OpRegistry& registry,
                                                  const TrainingOptions& options) {
   TrainingGraph result;
-  GR_ASSIGN_OR_RETURN(result.step, BuildStep(model, registry, options, true, &result));
+  GR_ASSIGN_OR_RETURN(result.step, BuildStep(model, registry, options, StepKind::kUpdate, &result));
   if (options.accumulate) {
-    GR_ASSIGN_OR_RETURN(result.accumulate, BuildStep(model, registry, options, false, &result));
+    GR_ASSIGN_OR_RETURN(result.accumulate,
+                        BuildStep(model, registry, options, StepKind::kAccumulate, &result));
+  }
+  if (options.probe) {
+    GR_ASSIGN_OR_RETURN(result.probe,
+                        BuildStep(model, registry, options, StepKind::kProbe, &result));
   }
   FormBuilder form(model, registry, options);
   GR_RETURN_IF_ERROR(ToInferenceForm(form.graph(), registry));

@@ -37,21 +37,27 @@ struct TrainingOptions {
   absl::optional<bool> from_logits;  // nothing: recognised by the model's last operator
   Tensor class_weights;              // [classes] or undefined
   bool class_targets = false;        // the data's target is a class index, whatever the loss takes
-  bool gradient_norms = false;       // outputs the norm of every parameter's gradient as well
+  bool probe = false;                // builds TrainingGraph::probe as well
 };
 
 struct TrainedParameter {
   std::string name;
   Dims dims;
   ParameterRole role;
+  // The output of TrainingGraph::probe with the largest |gradient| of each unit's weights; -1:
+  // none.
+  int units_output = -1;
 };
 
 struct TrainingGraph {
   // Inputs of each graph: the model's, then the target. States are shared by name (StateStore).
-  std::shared_ptr<Graph> step;  // outputs: loss, learning rate, (norm of each gradient)
+  std::shared_ptr<Graph> step;  // outputs: loss, learning rate
   std::shared_ptr<Graph>
       accumulate;                   // null unless asked for; adds a batch's gradients; output: loss
   std::shared_ptr<Graph> evaluate;  // outputs: loss, then the model's outputs, in inference form
+  // Null unless asked for; changes no state. Outputs: loss, the norm of each parameter's gradient
+  // (before regularizers and clipping), then those of TrainedParameter::units_output.
+  std::shared_ptr<Graph> probe;
   std::vector<TrainedParameter> parameters;
   std::vector<std::string> frozen;  // float initializers that are not trained
   std::string prediction;           // the value of `step` that the loss was attached to
@@ -74,8 +80,8 @@ void BakeNormalization(Graph& graph, const OpRegistry& registry, int input, cons
 // Names of states that are not parameters.
 inline constexpr char kStepState[] = "graphrun/step";       // float64 scalar: updates done
 inline constexpr char kScaleState[] = "graphrun/lr_scale";  // float64 scalar: set by the host
-inline constexpr char kBatchesState[] =
-    "graphrun/batches";  // float32 scalar: batches accumulated since the update
+inline constexpr char kSamplesState[] =
+    "graphrun/samples";  // float32 scalar: samples accumulated since the update
 inline constexpr char kEmaPrefix[] = "ema/";
 
 }  // namespace graphrun

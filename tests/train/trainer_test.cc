@@ -1,7 +1,11 @@
 #include "runtime/train/trainer.h"
 
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <csignal>
 #include <filesystem>
 #include <fstream>
 
@@ -120,6 +124,149 @@ TEST_F(TrainerTest, AResumedRunEndsInTheSameBits) {
   auto again = ReadFile(dir_ + "/stopped/last.onnx");
   ASSERT_TRUE(whole.ok() && again.ok());
   EXPECT_TRUE(*whole == *again) << "the resumed run's model differs";
+}
+
+// A run in a process of its own that is killed again and again, at any moment.
+TEST_F(TrainerTest, ARunThatIsKilledAtAnyMomentEndsInTheSameBits) {
+  recipe_.mutable_loop()->set_epochs(4);
+  recipe_.mutable_output()->add_save("every=3");
+  recipe_.mutable_output()->add_save("best");
+  recipe_.mutable_output()->add_save("last");
+  recipe_.mutable_output()->add_save("top=2");
+  recipe_.mutable_output()->set_plots(false);
+  ASSERT_TRUE(Train(recipe_, registry_, {}).ok());
+  recipe_.mutable_output()->set_dir(dir_ + "/killed");
+  TrainEnvironment resume;
+  resume.resume = true;
+  Rng rng(3);
+  int kills = 0;
+  for (int attempt = 0; attempt < 100; ++attempt) {
+    const pid_t child = fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) _exit(Train(recipe_, registry_, resume).ok() ? 0 : 1);
+    // The first ones die young, later ones live longer.
+    usleep(static_cast<useconds_t>(rng.Below(20000 + 40000 * static_cast<uint64_t>(attempt))));
+    int status = 0;
+    if (waitpid(child, &status, WNOHANG) == 0) {
+      kill(child, SIGKILL);
+      waitpid(child, &status, 0);
+    }
+    if (WIFSIGNALED(status)) {
+      ++kills;
+      continue;
+    }
+    ASSERT_EQ(WEXITSTATUS(status), 0);
+    break;
+  }
+  EXPECT_GE(kills, 1);
+  for (const char* file : {"last.onnx", "best.onnx", "metrics.csv"}) {
+    auto whole = ReadFile(dir_ + "/run/" + file), killed = ReadFile(dir_ + "/killed/" + file);
+    ASSERT_TRUE(whole.ok() && killed.ok()) << file;
+    EXPECT_TRUE(*whole == *killed) << file << " differs after " << kills << " kills";
+  }
+  EXPECT_EQ(*ListFolder(dir_ + "/run/top"), *ListFolder(dir_ + "/killed/top"));
+}
+
+TEST_F(TrainerTest, AFinishedRunThatIsResumedStaysAsItIsAndMoreEpochsGoOn) {
+  recipe_.mutable_loop()->set_epochs(2);
+  auto first = Train(recipe_, registry_, {});
+  ASSERT_TRUE(first.ok()) << first.status().message();
+  TrainEnvironment resume;
+  resume.resume = true;
+  auto again = Train(recipe_, registry_, resume);
+  ASSERT_TRUE(again.ok()) << again.status().message();
+  EXPECT_EQ(again->summary.status, "finished");
+  EXPECT_EQ(again->summary.steps, first->summary.steps);
+  EXPECT_EQ(again->summary.results, first->summary.results);
+  recipe_.mutable_loop()->set_epochs(3);
+  auto more = Train(recipe_, registry_, resume);
+  ASSERT_TRUE(more.ok()) << more.status().message();
+  EXPECT_EQ(more->summary.epochs, 3);
+  recipe_.mutable_output()->set_dir(dir_ + "/whole");
+  ASSERT_TRUE(Train(recipe_, registry_, {}).ok());
+  EXPECT_TRUE(*ReadFile(dir_ + "/whole/last.onnx") == *ReadFile(dir_ + "/run/last.onnx"));
+}
+
+TEST_F(TrainerTest, StepLimitsEndARunWithinAnEpochAndTheLastSmallBatchCounts) {
+  recipe_.mutable_loop()->set_max_steps(
+      12);  // 9 an epoch: 265 rows are 8 batches of 32 and one of 9
+  auto result = Train(recipe_, registry_, {});
+  ASSERT_TRUE(result.ok()) << result.status().message();
+  EXPECT_EQ(result->summary.steps, 12);
+  EXPECT_EQ(result->summary.epochs, 1);
+  EXPECT_EQ(result->summary.status, "finished");
+  EXPECT_GT(Result(*result, "val_loss"), 0);
+}
+
+TEST_F(TrainerTest, TheBestModelsStayAndTheLastCanBecomeTheBest) {
+  recipe_.mutable_loop()->set_epochs(5);
+  recipe_.mutable_loop()->set_restore_best(true);
+  recipe_.mutable_output()->add_save("top=2");
+  recipe_.mutable_output()->add_save("last");
+  auto result = Train(recipe_, registry_, {});
+  ASSERT_TRUE(result.ok()) << result.status().message();
+  EXPECT_EQ(ListFolder(dir_ + "/run/top")->size(), 2u);
+  EXPECT_TRUE(*ReadFile(dir_ + "/run/best.onnx") == *ReadFile(dir_ + "/run/last.onnx"));
+}
+
+TEST_F(TrainerTest, PredictionsAndTheConfusionMatrixCountTheValidationData) {
+  recipe_.mutable_loop()->set_epochs(2);
+  auto result = Train(recipe_, registry_, {});
+  ASSERT_TRUE(result.ok()) << result.status().message();
+  ASSERT_EQ(result->summary.confusion.size(), 2u);
+  int64_t rows = 0;
+  for (const auto& row : result->summary.confusion) rows += row[0] + row[1];
+  const std::string csv = *ReadFile(dir_ + "/run/predictions.csv");
+  EXPECT_EQ(std::count(csv.begin(), csv.end(), '\n'), rows + 1);
+  EXPECT_EQ(rows, 66);
+}
+
+TEST_F(TrainerTest, WarningsNameWhatIsWrongWithTheData) {
+  std::ofstream csv(dir_ + "/skewed.csv");
+  csv << "x,y,label\n";
+  for (int i = 0; i < 90; ++i) csv << 100 + i << "," << i * i << "," << (i % 30 == 0) << "\n";
+  csv.close();
+  recipe_.mutable_data()->set_path(dir_ + "/skewed.csv");
+  recipe_.mutable_data()->set_normalize(recipe::Data::NONE);
+  recipe_.mutable_loop()->set_epochs(1);
+  recipe_.mutable_loss()->set_from_logits(recipe::Loss::YES);
+  recipe_.mutable_optimizer()->set_lr(1e-6);
+  auto result = Train(recipe_, registry_, {});
+  ASSERT_TRUE(result.ok()) << result.status().message();
+  std::vector<std::string> names;
+  for (const auto& [name, text] : result->summary.warnings) names.push_back(name);
+  for (const char* name : {"unnormalised-input", "class-imbalance", "softmax-before-ce"})
+    EXPECT_EQ(std::count(names.begin(), names.end(), name), 1) << name;
+}
+
+TEST_F(TrainerTest, HealthyRunsWarnOfNothing) {
+  recipe_.mutable_loop()->set_epochs(3);
+  auto result = Train(recipe_, registry_, {});
+  ASSERT_TRUE(result.ok()) << result.status().message();
+  for (const auto& [name, text] : result->summary.warnings) ADD_FAILURE() << name << ": " << text;
+}
+
+TEST_F(TrainerTest, ANewHeadHasOtherClasses) {
+  recipe_.mutable_model()->set_head("replace:5");
+  recipe_.mutable_loop()->set_epochs(1);
+  auto result = Train(recipe_, registry_, {});
+  ASSERT_TRUE(result.ok()) << result.status().message();
+  auto best = ImportOnnx(dir_ + "/run/best.onnx");
+  ASSERT_TRUE(best.ok());
+  EXPECT_EQ((*best)->outputs()[0]->shape()[1].value(), 5);
+}
+
+TEST_F(TrainerTest, ALabelThatTheModelHasNoClassForIsNamedWithItsRow) {
+  std::ofstream csv(dir_ + "/bad.csv");
+  csv << "x,y,label\n";
+  for (int i = 0; i < 20; ++i) csv << i << "," << i << "," << (i == 7 ? 2 : i % 2) << "\n";
+  csv.close();
+  recipe_.mutable_data()->set_path(dir_ + "/bad.csv");
+  recipe_.mutable_data()->clear_val_split();
+  auto result = Train(recipe_, registry_, {});
+  EXPECT_EQ(KindOf(result.status()), ErrorKind::kData);
+  EXPECT_NE(std::string(result.status().message()).find("row"), std::string::npos)
+      << result.status().message();
 }
 
 TEST_F(TrainerTest, AFolderThatHoldsARunIsNotOverwrittenUnasked) {
