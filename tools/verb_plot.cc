@@ -10,7 +10,7 @@ namespace {
 absl::Status WriteCharts(const std::vector<RunReport::Chart>& charts, const std::string& folder) {
   GR_RETURN_IF_ERROR(CreateDirs(folder));
   for (const RunReport::Chart& chart : charts) {
-    const std::string path = JoinPath(folder, chart.name + ".svg");
+    const std::string path = JoinPath(folder, chart.FileName());
     GR_RETURN_IF_ERROR(WriteFileAtomic(path, chart.svg));
     Print(path, "\n");
   }
@@ -34,7 +34,7 @@ absl::Status Run(const Flags& flags) {
   GR_RETURN_IF_ERROR(runs[0].Write(folder, true));
   Print(JoinPath(folder, "report.html"), "\n");
   for (const RunReport::Chart& chart : runs[0].Charts())
-    Print(JoinPath(folder, "plots/" + chart.name + ".svg"), "\n");
+    Print(JoinPath(folder, "plots/" + chart.FileName()), "\n");
   return absl::OkStatus();
 }
 

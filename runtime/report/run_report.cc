@@ -107,6 +107,14 @@ void AddMetricsTable(const RunReport& report, HtmlPage* page) {
 
 }  // namespace
 
+std::string RunReport::Chart::FileName() const {
+  std::string file = name;
+  for (char& c : file) {
+    if (c == '/' || c == '\0') c = '-';
+  }
+  return file + ".svg";
+}
+
 absl::StatusOr<RunReport> RunReport::Read(const std::string& folder) {
   if (!IsFolder(folder)) return IoError(folder, ": there is no such folder");
   RunReport report;
@@ -198,12 +206,7 @@ absl::Status RunReport::Write(const std::string& folder, bool plots) const {
   const std::string plot_folder = JoinPath(folder, "plots");
   GR_RETURN_IF_ERROR(CreateDirs(plot_folder));
   for (const Chart& chart : Charts()) {
-    std::string name = chart.name;
-    for (char& c : name) {
-      if (c == '/' || c == '\0') c = '-';
-    }
-    GR_RETURN_IF_ERROR(
-        WriteFileAtomic(JoinPath(plot_folder, absl::StrCat(name, ".svg")), chart.svg));
+    GR_RETURN_IF_ERROR(WriteFileAtomic(JoinPath(plot_folder, chart.FileName()), chart.svg));
   }
   return absl::OkStatus();
 }

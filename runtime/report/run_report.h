@@ -16,8 +16,9 @@ namespace graphrun {
 
 struct RunReport {
   struct Chart {
-    std::string name;  // file name without ending: "loss"
+    std::string name;  // "loss", "gradient_norm/fc1.weight"
     std::string svg;
+    std::string FileName() const;  // the name as one file, "gradient_norm-fc1.weight.svg"
   };
   RunSummary summary;
   std::vector<JsonValue> metrics;                                // rows of metrics.jsonl
