@@ -30,7 +30,7 @@ std::string Overview(const std::vector<Verb>& verbs) {
       "more):\n";
   for (const Verb& v : verbs) {
     std::string name = v.name;
-    name.resize(12, ' ');
+    name.resize(14, ' ');
     absl::StrAppend(&out, "  ", name, v.summary, "\n");
   }
   return absl::StrCat(out, "\n", kExitCodes);

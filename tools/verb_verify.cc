@@ -1,5 +1,6 @@
 #include <chrono>
 #include <cstdio>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -20,9 +21,10 @@
 namespace graphrun::cli {
 namespace {
 
-enum class Verdict { kPass, kFail, kError, kCrash, kTimeout };
-constexpr const char* kVerdicts[] = {"pass", "FAIL", "error", "CRASH", "timeout"};
-constexpr const char* kJsonVerdicts[] = {"pass", "fail", "error", "crash", "timeout"};
+// kRandom: the model draws random numbers; types and sizes agree.
+enum class Verdict { kPass, kFail, kError, kCrash, kTimeout, kRandom };
+constexpr const char* kVerdicts[] = {"pass", "FAIL", "error", "CRASH", "timeout", "random"};
+constexpr const char* kJsonVerdicts[] = {"pass", "fail", "error", "crash", "timeout", "random"};
 
 struct Row {
   std::string name;
@@ -32,7 +34,11 @@ struct Row {
 };
 
 // What a worker sends: the error's kind, a blank, the message.
-std::string Encode(const absl::Status& status) {
+std::string Encode(const absl::StatusOr<bool>& result) {
+  const absl::Status& status = result.status();
+  if (result.ok() && !*result) {
+    return "-1 draws random numbers: only types and sizes were compared, and agree";
+  }
   return absl::StrCat(static_cast<int>(KindOf(status)), " ", std::string(status.message()));
 }
 
@@ -49,7 +55,8 @@ Row Decode(const std::string& name, const JobResult& result) {
       kind = static_cast<int>(ErrorKind::kInternal);
     }
     row.message = blank == std::string::npos ? "" : result.text.substr(blank + 1);
-    row.verdict = kind == static_cast<int>(ErrorKind::kNone)      ? Verdict::kPass
+    row.verdict = kind < 0                                        ? Verdict::kRandom
+                  : kind == static_cast<int>(ErrorKind::kNone)    ? Verdict::kPass
                   : kind == static_cast<int>(ErrorKind::kNumeric) ? Verdict::kFail
                                                                   : Verdict::kError;
   }
@@ -101,7 +108,7 @@ std::string JUnit(const std::vector<Row>& rows, const std::vector<int>& counts, 
     absl::StrAppend(&xml, "  <testcase classname=\"", XmlText(folder), "\" name=\"",
                     XmlText(BaseName(row.name)), "\" time=\"", absl::StrFormat("%.6f", row.seconds),
                     "\"");
-    if (row.verdict == Verdict::kPass) {
+    if (row.verdict == Verdict::kPass || row.verdict == Verdict::kRandom) {
       xml += "/>\n";
       continue;
     }
@@ -166,7 +173,7 @@ absl::Status Run(const Flags& flags) {
 
   const bool json = flags.On("json"), failures_only = flags.On("failures");
   std::vector<Row> rows;
-  std::vector<int> counts(5);
+  std::vector<int> counts(std::size(kVerdicts));
   const auto start = std::chrono::steady_clock::now();
   GR_RETURN_IF_ERROR(ForEachInWorkers(
       static_cast<int>(cases.size()), time_limit,
@@ -189,15 +196,16 @@ absl::Status Run(const Flags& flags) {
     PrintText(Report(rows, counts, seconds));
   } else {
     Print(counts[0], " of ", rows.size(), " cases pass");
-    const char* words[] = {"", " give other numbers", " end in an error", " crash",
-                           " take too long"};
+    const char* words[] = {"",       " give other numbers", " end in an error",
+                           " crash", " take too long",      " are random (types and sizes agree)"};
+    static_assert(std::size(words) == std::size(kVerdicts));
     for (size_t i = 1; i < counts.size(); ++i)
       if (counts[i] > 0) Print(", ", counts[i], words[i]);
     Print("; ", HumanSeconds(seconds), "\n");
   }
-  if (static_cast<size_t>(counts[0]) == rows.size()) return absl::OkStatus();
-  return ModelError(rows.size() - static_cast<size_t>(counts[0]), " of ", rows.size(),
-                    " cases do not pass");
+  const size_t good = static_cast<size_t>(counts[0] + counts[5]);
+  if (good == rows.size()) return absl::OkStatus();
+  return ModelError(rows.size() - good, " of ", rows.size(), " cases do not pass");
 }
 
 }  // namespace

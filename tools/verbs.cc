@@ -3,10 +3,11 @@
 namespace graphrun::cli {
 
 std::vector<Verb> Verbs() {
-  return {TrainVerb(),  NewVerb(),     RunVerb(),     EvalVerb(),      PredictVerb(),
-          ExportVerb(), VerifyVerb(),  InspectVerb(), CheckVerb(),     PlanVerb(),
-          BenchVerb(),  PlotVerb(),    OpsVerb(),     CoverageVerb(),  GradcheckVerb(),
-          DiffVerb(),   CompareVerb(), DoctorVerb(),  CompletionVerb()};
+  return {TrainVerb(),    NewVerb(),     RunVerb(),       EvalVerb(),         PredictVerb(),
+          ExportVerb(),   VerifyVerb(),  InspectVerb(),   CheckVerb(),        PlanVerb(),
+          BenchVerb(),    PlotVerb(),    OpsVerb(),       CoverageVerb(),     GradcheckVerb(),
+          DiffVerb(),     CompareVerb(), OptimizeVerb(),  ConvertOpsetVerb(), ExtractVerb(),
+          SetShapeVerb(), DoctorVerb(),  CompletionVerb()};
 }
 
 }  // namespace graphrun::cli

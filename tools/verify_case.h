@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/types/optional.h"
 #include "runtime/exec/session.h"
 
@@ -15,9 +15,10 @@ struct VerifyOptions {
   absl::optional<double> rtol, atol;  // instead of the case's
 };
 
-// Errors: kNumeric where a result is not the expected one; those of loading and running otherwise.
-absl::Status VerifyCase(const std::string& folder, const OpRegistry& registry,
-                        const VerifyOptions& options);
+// False where the model draws random numbers and only types and sizes of its outputs agree. Errors:
+// kNumeric where a result is not the expected one; those of loading and running otherwise.
+absl::StatusOr<bool> VerifyCase(const std::string& folder, const OpRegistry& registry,
+                                const VerifyOptions& options);
 
 struct CaseFolder {
   std::string name;  // the path below the folder that was given, with that folder's own name

@@ -115,6 +115,31 @@ TEST(ModelVerbsTest, ExportKeepsTheNumbers) {
   EXPECT_EQ(RunGraphrun({"compare", a, b}).exit_code, 0);
 }
 
+TEST(ModelVerbsTest, AModelIsCutInTwoAndThePartsFit) {
+  const std::string whole = Mlp(), front = TempPath("front.onnx"), back = TempPath("back.onnx");
+  ASSERT_EQ(RunGraphrun({"extract", whole, "--to", "act_fc1_out", "-o", front}).exit_code, 0);
+  ASSERT_EQ(RunGraphrun({"extract", whole, "--from", "act_fc1_out", "-o", back}).exit_code, 0);
+  const std::string middle = TempPath("middle.npy");
+  ASSERT_EQ(RunGraphrun({"run", front, "--input", "x=1,2,3,4", "-o", middle}).exit_code, 0);
+  const CommandResult parts = RunGraphrun({"run", back, "--input", "act_fc1_out=" + middle});
+  EXPECT_EQ(parts.exit_code, 0) << parts.err;
+  EXPECT_EQ(parts.out, RunGraphrun({"run", whole, "--input", "x=1,2,3,4"}).out);
+  const CommandResult wrong = RunGraphrun({"extract", whole, "--to", "act_fc1_uot", "-o", front});
+  EXPECT_EQ(wrong.exit_code, 2);
+  EXPECT_THAT(wrong.err, HasSubstr("Did you mean \"act_fc1_out\"?"));
+}
+
+TEST(ModelVerbsTest, ChangedModelsKeepTheNumbers) {
+  const std::string a = Mlp(), b = TempPath("changed.onnx");
+  ASSERT_EQ(RunGraphrun({"optimize", a, "-o", b}).exit_code, 0);
+  EXPECT_EQ(RunGraphrun({"compare", a, b}).exit_code, 0);
+  ASSERT_EQ(RunGraphrun({"convert-opset", a, "--to", "21", "-o", b}).exit_code, 0);
+  EXPECT_THAT(RunGraphrun({"inspect", b}).out, HasSubstr("ai.onnx 21"));
+  EXPECT_EQ(RunGraphrun({"compare", a, b}).exit_code, 0);
+  ASSERT_EQ(RunGraphrun({"set-shape", a, "--shape", "x=7,4", "-o", b}).exit_code, 0);
+  EXPECT_THAT(RunGraphrun({"inspect", b}).out, HasSubstr("float32[7, 3]"));
+}
+
 TEST(ModelVerbsTest, BenchMeasuresRunsAndTrainingSteps) {
   for (const std::vector<std::string>& extra :
        {std::vector<std::string>{}, {"--train", "--optimizer", "adam"}}) {

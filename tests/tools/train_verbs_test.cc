@@ -1,0 +1,105 @@
+// A training run from the command line, and what is done with its folder.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "runtime/base/file.h"
+#include "tests/tools/command.h"
+
+namespace graphrun {
+namespace {
+
+using testing::HasSubstr;
+
+// 40 rows of two clusters that a line parts.
+std::string WriteData() {
+  std::string csv = "a,b,label\n";
+  for (int i = 0; i < 40; ++i) {
+    const int c = i % 2;
+    absl::StrAppend(&csv, (i % 7) * 0.1 + c * 2, ",", (i % 5) * 0.1 - c * 2, ",", c, "\n");
+  }
+  const std::string path = TempPath("data.csv");
+  EXPECT_TRUE(WriteFileAtomic(path, csv).ok());
+  return path;
+}
+
+std::vector<std::string> TrainWords(const std::string& run) {
+  const std::string model = TempPath("m.onnx");
+  EXPECT_EQ(RunGraphrun({"new", "mlp", "--in", "2", "--layers", "8", "--out", "2", "-o", model})
+                .exit_code,
+            0);
+  return {"train",     model,      "--data",     WriteData(),   "--target", "label", "--val-split",
+          "0.2",       "--epochs", "30",         "--optimizer", "adam",     "--lr",  "0.05",
+          "--threads", "1",        "--progress", "plain",       "--out",    run};
+}
+
+TEST(TrainVerbsTest, ARunIsTrainedEvaluatedPredictedAndExported) {
+  const std::string run = TempPath("run");
+  const CommandResult trained = RunGraphrun(TrainWords(run));
+  ASSERT_EQ(trained.exit_code, 0) << trained.err;
+  for (const char* file : {"best.onnx", "last.onnx", "train.onnx", "recipe.txtpb", "env.json",
+                           "metrics.csv", "summary.json"})
+    EXPECT_TRUE(FileExists(run + "/" + file)) << file;
+
+  const std::string data = TempPath("data.csv");
+  EXPECT_THAT(RunGraphrun({"eval", run, "--data", data, "--target", "label", "--json"}).out,
+              HasSubstr("\"accuracy\": 1"));
+  const CommandResult predicted =
+      RunGraphrun({"predict", run, "--data", data, "--target", "label"});
+  EXPECT_EQ(std::count(predicted.out.begin(), predicted.out.end(), '\n'), 41);
+  EXPECT_THAT(predicted.out, HasSubstr("row,target,prediction,score\n0,0,0,"));
+
+  const std::string out = TempPath("out.onnx");
+  ASSERT_EQ(RunGraphrun({"export", run, "-o", out}).exit_code, 0);
+  EXPECT_EQ(RunGraphrun({"compare", run + "/best.onnx", out}).exit_code, 0);
+  ASSERT_EQ(RunGraphrun({"export", run, "--training", "-o", out}).exit_code, 0);
+  EXPECT_THAT(RunGraphrun({"inspect", out}).out, HasSubstr("TrainingInfoProto"));
+  const CommandResult step = RunGraphrun({"export", run, "--train-step", "-o", out});
+  ASSERT_EQ(step.exit_code, 0) << step.err;
+  EXPECT_EQ(RunGraphrun({"check", out}).exit_code, 0);
+  EXPECT_THAT(RunGraphrun({"inspect", out}).out, HasSubstr("fc1.weight/next"));
+  EXPECT_THAT(RunGraphrun({"plot", run}).out, HasSubstr("report.html"));
+}
+
+TEST(TrainVerbsTest, ARunThatIsThereIsNotOverwritten) {
+  const std::string run = TempPath("kept");
+  std::vector<std::string> words = TrainWords(run);
+  words.insert(words.end(), {"--max-steps", "2"});
+  ASSERT_EQ(RunGraphrun(words).exit_code, 0);
+  EXPECT_EQ(RunGraphrun(words).exit_code, 2);
+  words.push_back("--force");
+  EXPECT_EQ(RunGraphrun(words).exit_code, 0);
+}
+
+TEST(TrainVerbsTest, FlagsStandAboveTheRecipeAndAssignmentsAboveBoth) {
+  const std::string recipe = TempPath("r.txtpb");
+  ASSERT_TRUE(
+      WriteFileAtomic(recipe, "optimizer { lr: 0.1 adam { beta1: 0.8 } }\nloop { epochs: 3 }\n")
+          .ok());
+  const CommandResult r =
+      RunGraphrun({"train", recipe, "--print-recipe", "--lr", "0.2", "--epochs", "5",
+                   "loop.epochs=7", "--batch", "full", "--l2", "0.5:conv.*", "--max-time", "2m"});
+  EXPECT_EQ(r.exit_code, 0) << r.err;
+  EXPECT_THAT(r.out, HasSubstr("lr: 0.2"));
+  EXPECT_THAT(r.out, HasSubstr("beta1: 0.8"));
+  EXPECT_THAT(r.out, HasSubstr("epochs: 7"));
+  EXPECT_THAT(r.out, HasSubstr("batch: 0"));
+  EXPECT_THAT(r.out, HasSubstr("max_time: 120"));
+  EXPECT_THAT(r.out, HasSubstr("parameters: \"conv.*\""));
+}
+
+TEST(TrainVerbsTest, MistakesNameWhatWasMeant) {
+  const std::string run = TempPath("none");
+  EXPECT_THAT(RunGraphrun({"train", "m.onnx", "--optimizer", "adm"}).err,
+              HasSubstr("Did you mean \"adam\"?"));
+  EXPECT_THAT(RunGraphrun({"train", "m.onnx", "optimizer.adam.beta3=1"}).err,
+              HasSubstr("Did you mean \"beta1\"?"));
+  EXPECT_EQ(RunGraphrun({"train", TempPath("no.onnx"), "--data", "x.csv", "--out", run}).exit_code,
+            6);
+}
+
+}  // namespace
+}  // namespace graphrun
