@@ -28,6 +28,8 @@ struct Session::Instance {
     void* scratch;
   };
   std::vector<Call> calls;
+  // Slots that lie in the memory of a graph input (the input itself and its views), and which.
+  std::vector<std::pair<size_t, size_t>> input_views;
   // Nodes whose sizes are known only at run time, each in a graph of its own.
   std::vector<std::unique_ptr<Graph>> late;
 };
@@ -160,6 +162,9 @@ absl::StatusOr<Session::Instance*> Session::InstanceFor(std::vector<Type> types)
       case Home::kDynamic:
         continue;
     }
+    if (buffer.home == Home::kInput) {
+      instance->input_views.emplace_back(s, static_cast<size_t>(buffer.index));
+    }
     const auto& type = slot.type.tensor;
     if (type.dtype == DType::kString && buffer.home != Home::kInput) {
       instance->data[s] =
@@ -207,13 +212,8 @@ absl::Status Session::RunInstance(Instance& instance, absl::Span<const Datum> in
       d = inputs[i];
     }
   }
-  // Views of inputs share their memory.
-  for (size_t s = 0; s < plan.slots().size(); ++s) {
-    const auto& buffer = plan.buffers()[static_cast<size_t>(plan.slots()[s].buffer)];
-    if (buffer.home == Home::kInput && instance.data[s].is_tensor()) {
-      instance.data[s].tensor.Rebase(
-          const_cast<void*>(inputs[static_cast<size_t>(buffer.index)].tensor.raw()));
-    }
+  for (const auto& [slot, input] : instance.input_views) {
+    instance.data[slot].tensor.Rebase(const_cast<void*>(inputs[input].tensor.raw()));
   }
   using Clock = std::chrono::steady_clock;
   const bool timed = profile_ != nullptr;
