@@ -28,7 +28,8 @@
  *
  * Errors. A function that can fail returns a gr_status: null is success, an error is made by
  * gr_host.error and given to whoever called. No exception and no longjmp may leave a plugin (a C++
- * exception that does is reported as the plugin's error).
+ * exception that does is reported as the plugin's error). GR_INVALID_ARGUMENT and GR_OUT_OF_RANGE
+ * blame what the plugin was given, the model or the data; other codes the plugin.
  *
  * Threads. init runs once. Kernels, datasets and transforms may be called from several threads at
  * once, each call with its own contexts; everything else comes from one thread at a time.
@@ -613,6 +614,9 @@ typedef struct gr_dataset_request {
   const char* path;
   const char* target; /* columns that the recipe names, comma separated; "" where it names none */
   const char* features;
+  const char* const* option_names; /* the recipe's data.option: names and values */
+  const char* const* option_values;
+  size_t num_options;
 } gr_dataset_request;
 
 typedef struct gr_dataset {

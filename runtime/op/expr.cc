@@ -26,7 +26,7 @@ std::vector<Expr> Builder::Ops(absl::string_view op_type, std::vector<Expr> inpu
   spec.opset = def == nullptr ? 0 : def->since();
   Node* node = graph_->AddNode(std::move(spec), before_);
   const absl::Status inferred = InferNode(*node, *registry_, nullptr);
-  if (status_.ok() && !inferred.ok()) status_ = inferred;
+  Fail(inferred);
   std::vector<Expr> outputs;
   for (Value* v : node->outputs()) outputs.emplace_back(this, v);
   return outputs;

@@ -47,6 +47,10 @@ class Builder {
   const OpRegistry& registry() const { return *registry_; }
   // The first error of any emission (an operator unknown or ill-typed); later ones are not noted.
   const absl::Status& status() const { return status_; }
+  // Notes an error of whoever emits, where there was none before.
+  void Fail(absl::Status error) {
+    if (status_.ok()) status_ = std::move(error);
+  }
 
   Expr Use(Value* value) { return Expr(this, value); }
   // Emits one node of the newest declared version of that operator; its types are inferred at once.
