@@ -544,7 +544,8 @@ typedef struct gr_optimizer {
                      gr_expr* parameter, gr_expr* slots);
 } gr_optimizer;
 
-/* At least one of the three functions. */
+/* At least one of the three functions. w is of any float type; unit_axis is its axis that counts
+ * output units. */
 typedef struct gr_regularizer {
   size_t struct_size;
   const char* name;
@@ -553,10 +554,12 @@ typedef struct gr_regularizer {
   size_t num_params;
   void* self;
   /* The penalty's part of the gradient, of w's shape. */
-  gr_status* (*gradient)(void* self, const double* params, gr_builder*, gr_expr w, gr_expr* out);
+  gr_status* (*gradient)(void* self, const double* params, gr_builder*, gr_expr w,
+                         int32_t unit_axis, gr_expr* out);
   /* The penalty, a scalar, for reports. */
-  gr_status* (*penalty)(void* self, const double* params, gr_builder*, gr_expr w, gr_expr* out);
-  /* What becomes of `next`, the updated w; unit_axis counts output units. */
+  gr_status* (*penalty)(void* self, const double* params, gr_builder*, gr_expr w, int32_t unit_axis,
+                        gr_expr* out);
+  /* What becomes of `next`, the updated w. */
   gr_status* (*after_update)(void* self, const double* params, gr_builder*, gr_expr next, gr_expr w,
                              gr_expr lr, int32_t unit_axis, gr_expr* out);
 } gr_regularizer;
@@ -631,7 +634,8 @@ typedef struct gr_dataset {
 
 enum { GR_MAX_RANK = 8 };
 
-/* A random change of a sample: in a specification "name:p0:p1". */
+/* A random change of samples, one by one or in batches: in a specification "name:p0:p1". One of
+ * apply and apply_batch. */
 typedef struct gr_transform {
   size_t struct_size;
   const char* name;
@@ -645,6 +649,10 @@ typedef struct gr_transform {
   /* float32, row-major; the two do not overlap. `range` is gr_field.range. */
   gr_status* (*apply)(void* self, const double* params, gr_random*, double range, int32_t rank,
                       const int64_t* dims, const float* input, float* output);
+  /* Changes fields [rows, sample...] in place; roles are GR_FEATURE and GR_TARGET. A field that
+   * nobody wants has no data. */
+  gr_status* (*apply_batch)(void* self, const double* params, gr_random*, const gr_tensor* fields,
+                            const int32_t* roles, size_t count);
 } gr_transform;
 
 /* A number that says how good predictions are, over the batches since `create` or `reset`. */
