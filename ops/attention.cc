@@ -7,6 +7,7 @@
 //
 // Letters: Q [B, H, L, D], K [B, Hkv, S, D], V [B, Hkv, S, Dv]; S counts the cache in.
 #include "ops/attention_kernel.h"
+#include "ops/multiply_adds.h"
 #include "runtime/op/op_registry.h"
 
 namespace graphrun {
@@ -290,6 +291,7 @@ void RegisterAttentionOps(OpRegistry& ops) {
           .Attr("softcap", 0.f)
           .Attr("softmax_precision", Attr::Kind::kInt)
           .Infer(InferAttention)
+          .MultiplyAdds(AttentionMultiplyAdds)
           .Kernel("fast", AttentionKernel)
           .Body(AttentionBody)
           .Try(Heads(3, 4))

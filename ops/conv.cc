@@ -4,6 +4,7 @@
 // C/group, kernel...], y [N, M, spatial...] with 1 to 3 spatial axes.
 #include "ops/conv_native.h"
 #include "ops/conv_onednn.h"
+#include "ops/multiply_adds.h"
 #include "runtime/op/op_registry.h"
 
 namespace graphrun {
@@ -287,6 +288,7 @@ void RegisterConvOps(OpRegistry& ops) {
           .Parameter(1, ParameterKind::kWeight)
           .Parameter(2, ParameterKind::kBias)
           .Infer(InferConv)
+          .MultiplyAdds([](const NodeContext& c) { return ConvMultiplyAdds(c, -1, 1); })
           .Kernel("onednn", FastConv)
           .Kernel("native", NativeConv)
           .Gradient(ConvGradient)
@@ -340,6 +342,7 @@ void RegisterConvOps(OpRegistry& ops) {
           .Input("X", "T")
           .Output("DX", "T")
           .Infer(InferGradInput)
+          .MultiplyAdds([](const NodeContext& c) { return ConvMultiplyAdds(c, 0, 1); })
           .ShapeOnly(2)
           .NoGradientFor({2})
           .Kernel("onednn", FastGradInput)
@@ -373,6 +376,7 @@ void RegisterConvOps(OpRegistry& ops) {
           .Output("DW", "T")
           .Output("DB", "T", Arity::kOptional)
           .Infer(InferGradWeight)
+          .MultiplyAdds([](const NodeContext& c) { return ConvMultiplyAdds(c, 0, 2); })
           .ShapeOnly(2)
           .NoGradientFor({2})
           .Kernel("onednn", FastGradWeight)

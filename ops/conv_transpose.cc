@@ -5,6 +5,7 @@
 // output_shape is given without auto_pad, the odd pad goes to the begin.
 #include "ops/conv_native.h"
 #include "ops/conv_onednn.h"
+#include "ops/multiply_adds.h"
 #include "runtime/op/op_registry.h"
 
 namespace graphrun {
@@ -155,6 +156,7 @@ void RegisterConvTransposeOps(OpRegistry& ops) {
           .Attr("pads", Attr::Kind::kInts)
           .Attr("strides", Attr::Kind::kInts)
           .Infer(InferConvTranspose)
+          .MultiplyAdds([](const NodeContext& c) { return ConvMultiplyAdds(c, 0, 1); })
           .Kernel("onednn", FastConvTranspose)
           .Kernel("native", NativeConvTranspose)
           .Gradient(ConvTransposeGradient)

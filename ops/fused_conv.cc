@@ -7,6 +7,7 @@
 
 #include "ops/conv_native.h"
 #include "ops/conv_onednn.h"
+#include "ops/multiply_adds.h"
 #include "ops/post_op.h"
 #include "runtime/op/infer.h"
 #include "runtime/op/op_registry.h"
@@ -213,6 +214,7 @@ void RegisterFusedConvOps(OpRegistry& ops) {
       .Attr("pads", Attr::Kind::kInts)
       .Attr("strides", Attr::Kind::kInts)
       .Infer(Infer)
+      .MultiplyAdds([](const NodeContext& c) { return ConvMultiplyAdds(c, -1, 1); })
       .InPlace(3, 0)
       .Kernel("onednn", Fast)
       .Kernel("native", Native)

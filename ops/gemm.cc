@@ -6,6 +6,7 @@
 #include "ops/broadcast.h"
 #include "ops/matmul_native.h"
 #include "ops/matmul_onednn.h"
+#include "ops/multiply_adds.h"
 #include "runtime/op/op_registry.h"
 
 namespace graphrun {
@@ -124,7 +125,8 @@ OpDef GemmDef(int since) {
       .Parameter(1, ParameterKind::kWeight,
                  [](const NodeContext& c) { return c.Int("transB") != 0 ? 0 : 1; })
       .Parameter(2, ParameterKind::kBias)
-      .Infer(InferGemm);
+      .Infer(InferGemm)
+      .MultiplyAdds(MatMulMultiplyAdds);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 // (the standard leaves out the 8- and 16-bit integers); integers wrap around.
 #include "ops/matmul_native.h"
 #include "ops/matmul_onednn.h"
+#include "ops/multiply_adds.h"
 #include "ops/post_op.h"
 #include "runtime/op/op_registry.h"
 
@@ -164,6 +165,7 @@ OpDef Transposing(const char* name) {
       .Attr("transB", 0)
       .Attr("alpha", 1.0f)
       .Infer(InferFusedMatMul)
+      .MultiplyAdds(MatMulMultiplyAdds)
       .Kernel("onednn", FastMatMul)
       .Kernel("native", NativeMatMul)
       .Body(FusedMatMulBody);
@@ -195,6 +197,7 @@ void RegisterMatmulOps(OpRegistry& ops) {
               .Types("T", kNumeric)
               .Parameter(1, ParameterKind::kWeight, [](const NodeContext&) { return -1; })
               .Infer(InferMatMul)
+              .MultiplyAdds(MatMulMultiplyAdds)
               .Kernel("onednn", FastMatMul)
               .Kernel("native", NativeMatMul)
               .Gradient(MatMulGradient)

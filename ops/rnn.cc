@@ -6,6 +6,7 @@
 // one matrix product, then one product a step. The gradient operators take the forward inputs in
 // LSTM's order (0 X, 1 W, 2 R, 3 B, 4 sequence_lens, 5 initial_h, 6 initial_c, 7 P), then dY, dY_h,
 // dY_c, and run the forward pass again, so that a training step keeps no gates.
+#include "ops/multiply_adds.h"
 #include "ops/native.h"
 #include "ops/recurrent_body.h"
 #include "ops/recurrent_cells.h"
@@ -217,6 +218,7 @@ OpDef CellOf(const char* name, Cell cell) {
       .Output("Y_h", "T", Arity::kOptional);
   if (cell == Cell::kLstm) def.Output("Y_c", "T", Arity::kOptional);
   return def.Infer([cell](InferContext& c) { return InferRecurrent(c, cell); })
+      .MultiplyAdds(RecurrentMultiplyAdds)
       .Kernel("fast", RecurrentKernel(cell, true, false))
       .Kernel("native", RecurrentKernel(cell, false, false))
       .Body([cell](BodyContext& b) { RecurrentBody(b, cell); })
@@ -233,6 +235,8 @@ OpDef GradientOf(const char* name, Cell cell) {
     def.Output(output, "T", Arity::kOptional);
   }
   return def.Infer([cell](InferContext& c) { return InferGradient(c, cell); })
+      // The forward pass again, and two products for each of its products.
+      .MultiplyAdds([](const NodeContext& c) { return 3 * RecurrentMultiplyAdds(c); })
       .Kernel("fast", RecurrentKernel(cell, true, true))
       .Kernel("native", RecurrentKernel(cell, false, true))
       .Body([cell](BodyContext& b) { RecurrentGradBody(b, cell); });

@@ -7,15 +7,12 @@
 #include "absl/strings/str_split.h"
 #include "runtime/base/cpu.h"
 #include "runtime/base/file.h"
-#include "runtime/base/parallel.h"
 #include "runtime/base/status.h"
 #include "runtime/base/text.h"
-#include "runtime/onnx/import.h"
 #include "runtime/report/json.h"
-#include "tools/bench_training.h"
+#include "tools/measured_model.h"
 #include "tools/model_inputs.h"
 #include "tools/output.h"
-#include "tools/registry.h"
 #include "tools/verbs.h"
 
 namespace graphrun::cli {
@@ -53,20 +50,19 @@ struct Timing {
   double mean = 0;
 };
 
-absl::StatusOr<Timing> Measure(Session* session, const std::vector<Datum>& inputs, int64_t warmup,
-                               int64_t runs, double time) {
+absl::StatusOr<Timing> Measure(MeasuredModel& model, int64_t warmup, int64_t runs, double time) {
   Timing timing;
   const auto first = Clock::now();
-  GR_RETURN_IF_ERROR(session->Run(absl::Span<const Datum>(inputs)));
+  GR_RETURN_IF_ERROR(model.Run());
   timing.prepare = SecondsSince(first);
   for (int64_t i = 0; i < warmup; ++i) {
-    GR_RETURN_IF_ERROR(session->Run(absl::Span<const Datum>(inputs)));
+    GR_RETURN_IF_ERROR(model.Run());
   }
   const auto start = Clock::now();
   while (runs > 0 ? static_cast<int64_t>(timing.seconds.size()) < runs
                   : timing.seconds.size() < 3 || SecondsSince(start) < time) {
     const auto begin = Clock::now();
-    GR_RETURN_IF_ERROR(session->Run(absl::Span<const Datum>(inputs)));
+    GR_RETURN_IF_ERROR(model.Run());
     timing.seconds.push_back(SecondsSince(begin));
     timing.mean += timing.seconds.back();
   }
@@ -81,90 +77,97 @@ std::string Duration(double seconds) {
                         : absl::StrFormat("%.3f s", seconds);
 }
 
-// Rows of the first input: samples that a run takes.
-int64_t Samples(const std::vector<Datum>& inputs) {
-  for (const Datum& d : inputs)
-    if (d.is_tensor() && d.tensor.rank() > 0) return std::max<int64_t>(d.tensor.dim(0), 1);
-  return 1;
-}
+struct Result {
+  Timing timing;
+  int64_t samples = 1;
+  std::shared_ptr<const ExecutionPlan> plan;
+  Profile profile;
+  double peak = 0;  // multiply-adds a second that the machine reaches; 0: not measured
 
-// Random labels made valid ones.
-void BoundClasses(int64_t classes, Datum* target) {
-  if (!target->is_tensor() || target->tensor.dtype() != DType::kInt64) return;
-  for (int64_t i = 0; i < target->tensor.num_elements(); ++i)
-    target->tensor.mutable_data<int64_t>()[i] %= classes;
-}
+  // Multiply-adds a second, by the median.
+  double rate() const { return profile.multiply_adds() / Quantile(timing.seconds, 0.5); }
+  double share_of_peak() const { return peak > 0 ? rate() / peak : 0; }
+};
 
-void Report(const Flags& flags, const Timing& t, int64_t samples, int64_t arena, int64_t constants,
-            size_t steps, const Profile& profile) {
-  const int64_t peak = PeakMemory();
-  if (flags.On("json")) {
-    JsonWriter json(2);
-    json.BeginObject().Field("model", flags.argument(0)).Field("train", flags.On("train"));
-    json.Field("cpu", CpuName()).Field("threads", NumThreads()).Field("runs", t.seconds.size());
-    json.Field("batch", samples).Field("prepare_seconds", t.prepare).Field("mean_seconds", t.mean);
-    json.Field("min_seconds", t.seconds.front()).Field("p50_seconds", Quantile(t.seconds, 0.5));
-    json.Field("p90_seconds", Quantile(t.seconds, 0.9))
-        .Field("p99_seconds", Quantile(t.seconds, 0.99));
-    json.Field("samples_per_second", static_cast<double>(samples) / t.mean);
-    json.Field("planned_bytes", arena).Field("constant_bytes", constants).Field("peak_bytes", peak);
-    json.Field("steps", steps).Key("profile").BeginArray();
-    for (const Profile::Row& row : profile.rows) {
+void ReportJson(const Flags& flags, const Result& r) {
+  const Timing& t = r.timing;
+  JsonWriter json(2);
+  json.BeginObject().Field("model", flags.argument(0)).Field("train", flags.On("train"));
+  json.Field("cpu", CpuName()).Field("threads", r.plan->threads()).Field("runs", t.seconds.size());
+  json.Field("batch", r.samples).Field("prepare_seconds", t.prepare).Field("mean_seconds", t.mean);
+  json.Field("min_seconds", t.seconds.front()).Field("p50_seconds", Quantile(t.seconds, 0.5));
+  json.Field("p90_seconds", Quantile(t.seconds, 0.9))
+      .Field("p99_seconds", Quantile(t.seconds, 0.99));
+  json.Field("samples_per_second", static_cast<double>(r.samples) / t.mean);
+  json.Field("multiply_adds", r.profile.multiply_adds()).Field("gflops", 2e-9 * r.rate());
+  if (r.peak > 0) json.Field("peak_gflops", 2e-9 * r.peak).Field("peak_share", r.share_of_peak());
+  json.Field("planned_bytes", r.plan->arena_bytes());
+  json.Field("constant_bytes", r.plan->constant_bytes()).Field("peak_bytes", PeakMemory());
+  json.Field("steps", r.plan->steps().size()).Key("operators").BeginArray();
+  for (const Profile::OpShare& share : r.profile.ByOperator()) {
+    json.BeginObject().Field("op", share.op).Field("steps", share.steps);
+    json.Field("seconds", share.seconds / static_cast<double>(r.profile.runs));
+    json.Field("share", share.seconds / r.profile.seconds).EndObject();
+  }
+  json.EndArray().Key("profile").BeginArray();
+  if (flags.On("profile")) {
+    for (const Profile::Row& row : r.profile.rows) {
       json.BeginObject().Field("name", row.label).Field("op", row.op).Field("kernel", row.kernel);
       json.Field("info", row.info).Field("calls", row.calls).Field("seconds", row.seconds);
       json.EndObject();
     }
-    PrintText(json.EndArray().EndObject().Finish() + "\n");
-    return;
   }
-  Print(flags.argument(0), flags.On("train") ? ": a training step" : "", ", batch ", samples, ", ",
-        NumThreads(), " threads, ", steps, " steps\n");
+  PrintText(json.EndArray().EndObject().Finish() + "\n");
+}
+
+void Report(const Flags& flags, const Result& r) {
+  const Timing& t = r.timing;
+  Print(flags.argument(0), flags.On("train") ? ": a training step" : "", ", batch ", r.samples,
+        ", ", r.plan->threads(), " threads, ", r.plan->steps().size(), " steps\n");
   Print("first run   ", Duration(t.prepare), " (with planning)\n");
   Print("latency     P50 ", Duration(Quantile(t.seconds, 0.5)), "  P90 ",
         Duration(Quantile(t.seconds, 0.9)), "  P99 ", Duration(Quantile(t.seconds, 0.99)), "  min ",
         Duration(t.seconds.front()), "  mean ", Duration(t.mean), "  (", t.seconds.size(),
         " runs)\n");
   Print("throughput  ", HumanCount(1 / t.mean), " runs/s, ",
-        HumanCount(static_cast<double>(samples) / t.mean), " samples/s\n");
-  Print("memory      ", HumanBytes(arena), " planned, ", HumanBytes(constants), " constants, ",
-        HumanBytes(peak), " peak of the process\n");
-  if (!profile.rows.empty()) Print("\n", profile.ToString(0));
+        HumanCount(static_cast<double>(r.samples) / t.mean), " samples/s\n");
+  if (r.profile.multiply_adds() > 0) {
+    Print("arithmetic  ", HumanCount(r.profile.multiply_adds()), " multiply-adds, ",
+          absl::StrFormat("%.1f GFLOP/s", 2e-9 * r.rate()),
+          r.peak > 0
+              ? absl::StrFormat(", %.0f %% of the %.0f that a float32 product of 1024 x 1024 "
+                                "matrices reaches here",
+                                100 * r.share_of_peak(), 2e-9 * r.peak)
+              : "",
+          "\n");
+  }
+  Print("memory      ", HumanBytes(r.plan->arena_bytes()), " planned, ",
+        HumanBytes(r.plan->constant_bytes()), " constants, ", HumanBytes(PeakMemory()),
+        " peak of the process\n");
+  Print("\n", r.profile.OperatorTable(flags.On("profile") ? 0 : 8));
+  if (flags.On("profile")) Print("\n", r.profile.ToString(0));
 }
 
 absl::Status Run(const Flags& flags) {
-  const std::string& path = flags.argument(0);
-  GR_ASSIGN_OR_RETURN(const SessionOptions options, ReadSession(flags));
   GR_ASSIGN_OR_RETURN(const int64_t runs, flags.Int("runs", 0, 1));
   GR_ASSIGN_OR_RETURN(const int64_t warmup, flags.Int("warmup", 3, 0));
   GR_ASSIGN_OR_RETURN(const double time, flags.Number("time", 2));
-  GR_ASSIGN_OR_RETURN(const std::unique_ptr<OpRegistry> registry, MakeRegistry(flags));
-  GR_ASSIGN_OR_RETURN(std::shared_ptr<const Graph> graph, ImportOnnx(path));
-  int64_t classes = 0;
-  if (flags.On("train")) {
-    auto step = TrainingStep(*graph, *registry, flags);
-    if (!step.ok()) return Annotate(step.status(), path);
-    graph = step->graph;
-    classes = step->classes;
-  }
-  GR_ASSIGN_OR_RETURN(std::vector<Datum> inputs, ReadInputs(*graph, flags, true));
-  if (classes > 0) BoundClasses(classes, &inputs.back());
-  GR_ASSIGN_OR_RETURN(const std::unique_ptr<Session> session,
-                      Session::Create(graph, registry.get(), options));
-  auto timing = Measure(session.get(), inputs, warmup, runs, time);
-  if (!timing.ok()) return Annotate(timing.status(), path);
+  GR_ASSIGN_OR_RETURN(const SessionOptions options, ReadSession(flags));
+  GR_ASSIGN_OR_RETURN(MeasuredModel model, OpenMeasured(flags));
+  Result result;
+  auto timing = Measure(model, warmup, runs, time);
+  if (!timing.ok()) return Annotate(timing.status(), flags.argument(0));
+  result.timing = *std::move(timing);
+  result.samples = model.samples();
   std::vector<Type> types;
-  for (const Datum& d : inputs) types.push_back(d.type());
-  GR_ASSIGN_OR_RETURN(const auto plan, session->Prepare(types));
-  Profile profile;
-  if (flags.On("profile")) {
-    session->set_profile(&profile);
-    const int64_t n = std::clamp<int64_t>(static_cast<int64_t>(timing->seconds.size()), 1, 20);
-    for (int64_t i = 0; i < n; ++i) {
-      GR_RETURN_IF_ERROR(session->Run(absl::Span<const Datum>(inputs)));
-    }
+  for (const Datum& d : model.inputs) types.push_back(d.type());
+  GR_ASSIGN_OR_RETURN(result.plan, model.session->Prepare(types));
+  const auto seen = static_cast<int64_t>(result.timing.seconds.size());
+  GR_ASSIGN_OR_RETURN(result.profile, ProfileRuns(model, std::clamp<int64_t>(seen, 1, 20), 0));
+  if (runs == 0 && result.profile.multiply_adds() > 0) {
+    GR_ASSIGN_OR_RETURN(result.peak, PeakMultiplyAdds(*model.registry, options));
   }
-  Report(flags, *timing, Samples(inputs), plan->arena_bytes(), plan->constant_bytes(),
-         plan->steps().size(), profile);
+  flags.On("json") ? ReportJson(flags, result) : Report(flags, result);
   return absl::OkStatus();
 }
 
@@ -176,22 +179,19 @@ Verb BenchVerb() {
       "MODEL.onnx",
       "measures latency, throughput and memory of a run or of a training step",
       "Inputs that are not given are random. --train measures forward, backward and update in "
-      "one graph.",
+      "one graph. With --runs N nothing but those runs is timed, and the machine's peak is left "
+      "out.",
       "graphrun bench model.onnx --batch 8\n"
       "graphrun bench model.onnx --train --batch 64 --optimizer adam --profile\n"
       "graphrun bench model.onnx --threads 1 --runs 1000 --json",
-      {{"train", "", "a training step instead of a run"},
-       {"optimizer", "NAME", "with --train (sgd)"},
-       {"loss", "NAME", "with --train (auto)"},
-       {"runs", "N", "measure so many runs, instead of --time"},
+      {{"runs", "N", "measure so many runs, instead of --time"},
        {"time", "SECONDS", "measure for so long (2)"},
        {"warmup", "N", "runs before measuring (3)"},
        {"profile", "", "time of every step"}},
       1,
       1,
       Run};
-  for (const FlagSpec& f : InputFlags()) verb.flags.push_back(f);
-  for (const FlagSpec& f : SessionFlags()) verb.flags.push_back(f);
+  for (const FlagSpec& f : MeasureFlags()) verb.flags.push_back(f);
   verb.flags.push_back({"json", "", "print as JSON"});
   return verb;
 }

@@ -18,6 +18,7 @@ Verb InspectVerb();
 Verb CheckVerb();
 Verb PlanVerb();
 Verb BenchVerb();
+Verb ProfileVerb();
 Verb PlotVerb();
 Verb OpsVerb();
 Verb CoverageVerb();

@@ -325,6 +325,7 @@ absl::StatusOr<bool> PlanCompiler::AddNode(Node* node) {
     AddStep(std::move(step), {});
     return true;
   }
+  step.multiply_adds = def->multiply_adds(*node);
   for (const OpDef::NamedKernel& candidate : def->kernels()) {
     Prepare prepare(*this, *node, *def);
     auto kernel = candidate.factory(prepare);

@@ -47,6 +47,7 @@ class ExecutionPlan {
     const Node* node = nullptr;             // in graph(); null for reorders and copies
     std::vector<int> inputs, outputs;       // slots; -1: left out
     int64_t scratch_offset = 0, scratch_bytes = 0;
+    double multiply_adds = 0;  // OpDef::MultiplyAdds
   };
   struct State {
     std::string name;

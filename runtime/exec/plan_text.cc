@@ -1,9 +1,4 @@
-#include <algorithm>
-#include <cstdio>
-#include <numeric>
-
 #include "runtime/exec/plan.h"
-#include "runtime/exec/profile.h"
 
 namespace graphrun {
 namespace {
@@ -51,25 +46,6 @@ std::string ExecutionPlan::ToString() const {
   for (const StateCopy& copy : state_copies_) {
     absl::StrAppend(&out, "copied after the run: state ",
                     states_[static_cast<size_t>(copy.state)].name, "\n");
-  }
-  return out;
-}
-
-std::string Profile::ToString(size_t top) const {
-  std::vector<size_t> order(rows.size());
-  std::iota(order.begin(), order.end(), size_t{0});
-  std::stable_sort(order.begin(), order.end(),
-                   [&](size_t a, size_t b) { return rows[a].seconds > rows[b].seconds; });
-  if (top > 0 && order.size() > top) order.resize(top);
-  std::string out;
-  char line[64];
-  const double total = seconds > 0 ? seconds : 1;
-  for (const size_t i : order) {
-    const Row& row = rows[i];
-    std::snprintf(line, sizeof line, "%6.2f %%  %9.1f us  ", 100 * row.seconds / total,
-                  row.seconds * 1e6 / static_cast<double>(std::max<int64_t>(row.calls, 1)));
-    absl::StrAppend(&out, line, Padded(row.op, 28), " ", Padded(row.kernel, 8), " ", row.label,
-                    row.info.empty() ? "" : absl::StrCat("  [", row.info, "]"), "\n");
   }
   return out;
 }

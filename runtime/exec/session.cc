@@ -240,6 +240,15 @@ absl::Status Session::RunInstance(Instance& instance, absl::Span<const Datum> in
       Profile::Row& row = profile_->rows[s];
       row.seconds += std::chrono::duration<double>(now - last).count();
       ++row.calls;
+      if (profile_->events.size() < profile_->max_events) {
+        if (profile_->events.empty()) {
+          profile_->origin = std::chrono::duration<double>(begin.time_since_epoch()).count();
+        }
+        const auto since = [&](Clock::time_point t) {
+          return std::chrono::duration<double>(t.time_since_epoch()).count() - profile_->origin;
+        };
+        profile_->events.push_back({s, since(last), since(now)});
+      }
       last = now;
     }
   }
@@ -295,7 +304,8 @@ absl::Status Session::Run(absl::Span<const Datum> inputs) {
   }
   if (profile_ != nullptr && profile_->rows.empty()) {
     for (const auto& step : instance->plan->steps()) {
-      profile_->rows.push_back({step.label, step.op, step.kernel, step.info, 0, 0});
+      profile_->rows.push_back(
+          {step.label, step.op, step.kernel, step.info, 0, 0, step.multiply_adds});
     }
   }
   return RunInstance(*instance, inputs);

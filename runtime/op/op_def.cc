@@ -105,6 +105,13 @@ OpDef& OpDef::ShapeOnly(int input) {
   shape_only_.push_back(input);
   return *this;
 }
+OpDef& OpDef::MultiplyAdds(std::function<double(const NodeContext&)> count) {
+  multiply_adds_ = std::move(count);
+  return *this;
+}
+double OpDef::multiply_adds(const Node& node) const {
+  return multiply_adds_ ? multiply_adds_(NodeContext(node, *this)) : 0;
+}
 OpDef& OpDef::PointwiseBlock(Pointwise::Block block,
                              std::function<std::vector<float>(const NodeContext&)> params) {
   pointwise_ = {block, std::move(params)};

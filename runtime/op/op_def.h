@@ -115,6 +115,9 @@ class OpDef {
   OpDef& ShapeOnly(int input);
   OpDef& PointwiseBlock(Pointwise::Block block,
                         std::function<std::vector<float>(const NodeContext&)> params = nullptr);
+  // Multiply-adds of a node whose sizes are known; undeclared: none that count beside those of
+  // products. Asked after inference, never by a kernel.
+  OpDef& MultiplyAdds(std::function<double(const NodeContext&)> count);
   // Every run gives other numbers, or it has an effect: not folded, not merged with an equal node.
   OpDef& Random();
   OpDef& Try(Sample sample);
@@ -150,6 +153,7 @@ class OpDef {
   bool is_view() const { return view_; }
   const std::function<int(const NodeContext&)>& no_op() const { return no_op_; }
   const graphrun::Pointwise& pointwise() const { return pointwise_; }
+  double multiply_adds(const Node& node) const;
   bool is_random() const { return random_; }
   const std::vector<Sample>& samples() const { return samples_; }
   const std::vector<int>& versions() const { return versions_; }
@@ -183,6 +187,7 @@ class OpDef {
     std::function<int(const NodeContext&)> unit_axis;
   };
   std::vector<ParameterSpec> parameters_;
+  std::function<double(const NodeContext&)> multiply_adds_;
   bool random_ = false;
   bool view_ = false;
   std::function<int(const NodeContext&)> no_op_;

@@ -6,6 +6,7 @@
 
 #include "runtime/base/file.h"
 #include "runtime/onnx/datum_file.h"
+#include "runtime/report/json.h"
 #include "tests/tools/command.h"
 
 namespace graphrun {
@@ -149,6 +150,31 @@ TEST(ModelVerbsTest, BenchMeasuresRunsAndTrainingSteps) {
     const CommandResult r = RunGraphrun(words);
     EXPECT_EQ(r.exit_code, 0) << r.err;
     EXPECT_THAT(r.out, HasSubstr("\"runs\": 3"));
+  }
+}
+
+// Mlp() multiplies [B, 4] by [4, 5] and [B, 5] by [5, 3].
+TEST(ModelVerbsTest, BenchCountsMultiplyAdds) {
+  const CommandResult r = RunGraphrun({"bench", Mlp(), "--runs", "1", "--batch", "4", "--json"});
+  EXPECT_EQ(r.exit_code, 0) << r.err;
+  EXPECT_THAT(r.out, HasSubstr("\"multiply_adds\": 140")) << r.out;
+}
+
+TEST(ModelVerbsTest, ProfileWritesATraceOfEveryStepOfEveryRun) {
+  const std::string trace = TempPath("trace.json");
+  const CommandResult r = RunGraphrun({"profile", Mlp(), "--train", "--runs", "2", "-o", trace});
+  EXPECT_EQ(r.exit_code, 0) << r.err;
+  EXPECT_THAT(r.out, HasSubstr("GFLOP/s"));
+  const auto json = JsonValue::Parse(ReadFile(trace).value());
+  ASSERT_TRUE(json.ok()) << json.status();
+  const JsonValue* events = json->Find("traceEvents");
+  ASSERT_NE(events, nullptr);
+  EXPECT_EQ(events->items().size() % 2, 1u);  // two runs, and the name of the process
+  double last = 0;
+  for (size_t i = 1; i < events->items().size(); ++i) {
+    const double begin = events->items()[i].Find("ts")->AsNumber();
+    EXPECT_GE(begin, last);
+    last = begin;
   }
 }
 
