@@ -1,0 +1,1 @@
+// The target that compiles common_headers.h needs a source.
