@@ -1,1 +1,0 @@
-// The target that compiles common_headers.h needs a source.
