@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# recipes.sh GRAPHRUN MNIST: trains models/mnist_*.txtpb on the four files in the folder MNIST and holds the best test accuracy of
-# each to what it must reach. Prints a line for each and a total.
+# recipes.sh GRAPHRUN MNIST: trains models/mnist_*.txtpb on the four files in the folder MNIST and holds the best test
+# accuracy of each to what it must reach. Prints a line for each and a total.
 set -euo pipefail
 graphrun=$(realpath "$1")
 data=$(realpath "$2")
@@ -16,13 +16,14 @@ try() {
   local name=$1 least=$2 recipe=$3
   shift 3
   tried=$((tried + 1))
-  "$graphrun" train "$models/$recipe" "$@" --data "$data" --val "$data" --out "$name" --progress none >"$name.log" 2>&1 || cat "$name.log"
+  "$graphrun" train "$models/$recipe" "$@" --data "$data" --val "$data" --out "$name" --progress none >"$name.log" 2>&1 ||
+    cat "$name.log"
   awk -F, -v name="$name" -v least="$least" '
     NR == 1 { for (i = 1; i <= NF; ++i) if ($i == "val_accuracy") column = i }
     NR > 1 && column && $column > best { best = $column; epoch = NR - 1 }
     END {
-      printf "%-12s best test accuracy %.4f (epoch %d of %d), at least %.4f asked: %s\n", name, best, epoch, NR - 1, least,
-        (best >= least ? "ok" : "FAILED")
+      printf "%-12s best test accuracy %.4f (epoch %d of %d), at least %.4f asked: %s\n", name, best, epoch, NR - 1,
+        least, (best >= least ? "ok" : "FAILED")
       exit !(best >= least)
     }' "$name/metrics.csv" && passed=$((passed + 1))
 }
