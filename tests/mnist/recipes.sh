@@ -16,7 +16,7 @@ try() {
   local name=$1 least=$2 recipe=$3
   shift 3
   tried=$((tried + 1))
-  "$graphrun" train "$models/$recipe" "$@" --data "$data" --val "$data" --out "$name" --progress none >"$name.log" 2>&1 ||
+  "$graphrun" train "$models/$recipe" "$@" --data "$data" --val "$data" --out "$name" --progress none &>"$name.log" ||
     cat "$name.log"
   awk -F, -v name="$name" -v least="$least" '
     NR == 1 { for (i = 1; i <= NF; ++i) if ($i == "val_accuracy") column = i }
