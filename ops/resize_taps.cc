@@ -36,6 +36,8 @@ double Coordinate(double o, double scale, int64_t in, int64_t out, double start,
   switch (coordinates) {
     case K::kHalfPixel:
       return (o + 0.5) / scale - 0.5;
+    case K::kHalfPixelUnshifted:
+      return (o + 0.5) / scale;
     case K::kHalfPixelSymmetric:
       return length / 2 * (1 - static_cast<double>(out) / exact) + (o + 0.5) / scale - 0.5;
     case K::kPytorchHalfPixel:
@@ -138,14 +140,15 @@ absl::StatusOr<ResizeMode> ResizeMode::Of(const NodeContext& c) {
                                        {"floor", Rounding::kFloor},
                                        {"ceil", Rounding::kCeil}}));
   using K = Coordinates;
-  GR_ASSIGN_OR_RETURN(mode.coordinates, OneOf<K>(c, "coordinate_transformation_mode", "half_pixel",
-                                                 {{"half_pixel", K::kHalfPixel},
-                                                  {"half_pixel_symmetric", K::kHalfPixelSymmetric},
-                                                  {"pytorch_half_pixel", K::kPytorchHalfPixel},
-                                                  {"align_corners", K::kAlignCorners},
-                                                  {"asymmetric", K::kAsymmetric},
-                                                  {"tf_crop_and_resize", K::kCropAndResize},
-                                                  {"tf_half_pixel_for_nn", K::kHalfPixel}}));
+  GR_ASSIGN_OR_RETURN(mode.coordinates,
+                      OneOf<K>(c, "coordinate_transformation_mode", "half_pixel",
+                               {{"half_pixel", K::kHalfPixel},
+                                {"half_pixel_symmetric", K::kHalfPixelSymmetric},
+                                {"pytorch_half_pixel", K::kPytorchHalfPixel},
+                                {"align_corners", K::kAlignCorners},
+                                {"asymmetric", K::kAsymmetric},
+                                {"tf_crop_and_resize", K::kCropAndResize},
+                                {"tf_half_pixel_for_nn", K::kHalfPixelUnshifted}}));
   GR_ASSIGN_OR_RETURN(mode.policy, OneOf<Policy>(c, "keep_aspect_ratio_policy", "stretch",
                                                  {{"stretch", Policy::kStretch},
                                                   {"not_larger", Policy::kNotLarger},

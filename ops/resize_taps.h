@@ -16,6 +16,7 @@ struct ResizeMode {
   enum class Rounding { kPreferFloor, kPreferCeil, kFloor, kCeil } rounding{};
   enum class Coordinates {
     kHalfPixel,
+    kHalfPixelUnshifted,  // tf_half_pixel_for_nn of Resize-11
     kHalfPixelSymmetric,
     kPytorchHalfPixel,
     kAlignCorners,
