@@ -1,5 +1,7 @@
 // The rewrite of training batch normalisation: the forward node keeps the batch's statistics for
 // its gradient, and takes a Relu that follows; the gradient takes the Relu's mask.
+#include <algorithm>
+
 #include "ops/post_op.h"
 #include "runtime/op/infer.h"
 #include "runtime/op/op_registry.h"
@@ -14,6 +16,10 @@ bool Is(const Node* node, absl::string_view op, absl::string_view domain = "") {
 bool IsZero(const Value* v) {
   return v != nullptr && v->is_constant() && v->initializer().num_elements() == 1 &&
          IsFloat(v->dtype()) && v->initializer().AsDouble(0) == 0;
+}
+
+bool IsOutput(const Graph& graph, const Value* v) {
+  return std::find(graph.outputs().begin(), graph.outputs().end(), v) != graph.outputs().end();
 }
 
 // The gradients of that normalisation which compute the statistics again.
@@ -85,7 +91,12 @@ absl::StatusOr<bool> FuseBatchNorm(Graph& graph, const OpRegistry& registry) {
       graph.AppendInput(g, fused->output(4));
       Value* d = relu == nullptr ? nullptr : BehindReluMask(graph, *g, fused->output(0));
       if (d != nullptr) {
+        Node* where = g->input(0)->producer();
+        Node* greater = where->input(0)->producer();
         graph.SetInput(g, 0, d);
+        graph.Erase(where);
+        if (greater->output(0)->uses().empty() && !IsOutput(graph, greater->output(0)))
+          graph.Erase(greater);
         graph.AppendInput(g, fused->output(0));
       }
     }

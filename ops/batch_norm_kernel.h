@@ -202,6 +202,22 @@ void ScaleAndShift(const BatchNormShape& s, const T* x, const Compute<T>* scale,
   });
 }
 
+// Adds up the pairs of `blocks` blocks in their order.
+inline void JoinSums(int64_t blocks, int64_t channels, const double* partial, double* sums) {
+  ParallelFor(channels, std::max<int64_t>(4096 / std::max<int64_t>(blocks, 1), 1),
+              [&](int64_t begin, int64_t end) {
+                for (int64_t c = begin; c < end; ++c) {
+                  double u = 0, v = 0;
+                  for (int64_t b = 0; b < blocks; ++b) {
+                    u += partial[(b * channels + c) * 2];
+                    v += partial[(b * channels + c) * 2 + 1];
+                  }
+                  sums[2 * c] = u;
+                  sums[2 * c + 1] = v;
+                }
+              });
+}
+
 // The sums over all terms of g and of g * (x - mean[c]), where g is dy, or dy where y > 0 (y not
 // null). `sums`: C pairs.
 template <typename T>
@@ -251,18 +267,7 @@ void GradientSums(const BatchNormShape& s, const T* x, const T* dy, const T* y,
       }
     });
   });
-  ParallelFor(channels, std::max<int64_t>(4096 / std::max<int64_t>(s.blocks(), 1), 1),
-              [&](int64_t begin, int64_t end) {
-                for (int64_t c = begin; c < end; ++c) {
-                  double u = 0, v = 0;
-                  for (int64_t b = 0; b < s.blocks(); ++b) {
-                    u += partial[(b * channels + c) * 2];
-                    v += partial[(b * channels + c) * 2 + 1];
-                  }
-                  sums[2 * c] = u;
-                  sums[2 * c + 1] = v;
-                }
-              });
+  JoinSums(s.blocks(), channels, partial, sums);
 }
 
 // dx = a[c] * g + b[c] * x + d[c], with g as in GradientSums.

@@ -5,46 +5,13 @@
 // In training the batch's mean and population variance normalise, and running = momentum * running
 // + (1 - momentum) * batch. Versions before 14 train where more than the first output is asked for;
 // their `spatial` = 0 (statistics for every element) is the same on a flattened input.
-#include "ops/batch_norm_kernel.h"
+#include "ops/batch_norm_run.h"
 #include "runtime/op/op_registry.h"
 
 namespace graphrun {
 namespace {
 
 using Made = absl::StatusOr<std::unique_ptr<Kernel>>;
-
-void LoadDoubles(const Tensor& t, double* to) {
-  DispatchDType(FloatTypes(), t.dtype(), [&]<typename T>() {
-    const T* from = t.data<T>();
-    for (int64_t i = 0; i < t.num_elements(); ++i)
-      to[i] = static_cast<double>(static_cast<Compute<T>>(from[i]));
-  });
-}
-
-void StoreDoubles(const double* from, Tensor* t) {
-  DispatchDType(FloatTypes(), t->dtype(), [&]<typename T>() {
-    T* to = t->mutable_data<T>();
-    for (int64_t i = 0; i < t->num_elements(); ++i) to[i] = T(static_cast<Compute<T>>(from[i]));
-  });
-}
-
-// Scratch memory of a run: the blocks' sums, then rows of C doubles.
-struct Rows {
-  Rows(const BatchNormShape& s, void* scratch)
-      : partial(static_cast<double*>(scratch)),
-        first(partial + s.partial_bytes() / static_cast<int64_t>(sizeof(double))),
-        channels(s.channels()) {}
-  static int64_t Bytes(const BatchNormShape& s, int rows) {
-    return s.partial_bytes() + rows * s.channels() * static_cast<int64_t>(sizeof(double));
-  }
-  double* row(int i) const { return first + i * channels; }
-  template <typename C>
-  C* row_as(int i) const {
-    return reinterpret_cast<C*>(row(i));
-  }
-  double *partial, *first;
-  int64_t channels;
-};
 
 ChannelRuns RunsOf(const Dims& dims, const Layout& layout) {
   const auto runs = ChannelRuns::Of(dims, layout);
@@ -58,7 +25,7 @@ Made MakeBatchNorm(PrepareContext& c, bool fused) {
   const Layout layout = s.runs.LayoutOf(dims);
   c.Want(0, layout);
   c.Make(0, layout);
-  c.Scratch(Rows::Bytes(s, 6));
+  c.Scratch(NormRows::Bytes(s, 6));
   const bool training = fused || c.Int("training_mode") != 0;
   const bool relu = c.String("activation") == "Relu";
   const double epsilon = c.Float("epsilon"), momentum = c.Float("momentum");
@@ -66,36 +33,17 @@ Made MakeBatchNorm(PrepareContext& c, bool fused) {
   DispatchDType(FloatTypes(), c.input_dtype(0), [&]<typename T>() {
     kernel = MakeKernel([=](RunContext& r) {
       using C = Compute<T>;
-      const Rows rows(s, r.scratch());
-      double *mean = rows.row(0), *variance = rows.row(1), *old = rows.row(4);
+      const NormRows rows(s, r.scratch());
       const T* x = r.input(0).data<T>();
-      const int64_t channels = s.channels();
       if (training) {
-        BatchStatistics(s, x, rows.partial, mean, variance);
-        for (const int i : {1, 2}) {
-          if (!r.has_output(i)) continue;
-          LoadDoubles(r.input(i + 2), old);
-          const double* batch = i == 1 ? mean : variance;
-          for (int64_t k = 0; k < channels; ++k)
-            old[k] = momentum * old[k] + (1 - momentum) * batch[k];
-          StoreDoubles(old, &r.output(i));
-        }
-        if (r.has_output(3)) StoreDoubles(mean, &r.output(3));
-        if (r.has_output(4)) StoreDoubles(variance, &r.output(4));
+        TrainingStatistics(r, s, rows, x, momentum);
       } else {
-        LoadDoubles(r.input(3), mean);
-        LoadDoubles(r.input(4), variance);
+        LoadDoubles(r.input(3), rows.row(0));
+        LoadDoubles(r.input(4), rows.row(1));
       }
-      double *scale = rows.row(4), *bias = rows.row(5);
-      LoadDoubles(r.input(1), scale);
-      LoadDoubles(r.input(2), bias);
-      C *a = rows.row_as<C>(2), *b = rows.row_as<C>(3);
-      for (int64_t k = 0; k < channels; ++k) {
-        const double factor = scale[k] / std::sqrt(variance[k] + epsilon);
-        a[k] = static_cast<C>(factor);
-        b[k] = static_cast<C>(bias[k] - mean[k] * factor);
-      }
-      ScaleAndShift(s, x, a, b, relu, r.output(0).mutable_data<T>());
+      NormFactors<C>(r, rows, epsilon);
+      ScaleAndShift(s, x, rows.row_as<C>(2), rows.row_as<C>(3), relu,
+                    r.output(0).mutable_data<T>());
       return absl::OkStatus();
     });
   });
@@ -111,49 +59,29 @@ Made MakeBatchNormGrad(PrepareContext& c) {
   c.Want(1, layout);
   if (c.has_input(5)) c.Want(5, layout);
   c.Make(0, layout);
-  c.Scratch(Rows::Bytes(s, 10));
+  c.Scratch(NormRows::Bytes(s, 10));
   const double epsilon = c.Float("epsilon");
   const bool given = c.has_input(3) && c.has_input(4);
   std::unique_ptr<Kernel> kernel;
   DispatchDType(FloatTypes(), c.input_dtype(1), [&]<typename T>() {
     kernel = MakeKernel([=](RunContext& r) {
       using C = Compute<T>;
-      const Rows rows(s, r.scratch());
-      double *mean = rows.row(0), *variance = rows.row(1), *scale = rows.row(2);
-      double* sums = rows.row(3);  // two rows
+      const NormRows rows(s, r.scratch());
       const T *dy = r.input(0).data<T>(), *x = r.input(1).data<T>();
       const T* y = r.has_input(5) ? r.input(5).data<T>() : nullptr;
-      const int64_t channels = s.channels();
       if (given) {
-        LoadDoubles(r.input(3), mean);
-        LoadDoubles(r.input(4), variance);
+        LoadDoubles(r.input(3), rows.row(0));
+        LoadDoubles(r.input(4), rows.row(1));
       } else {
-        BatchStatistics(s, x, rows.partial, mean, variance);
+        BatchStatistics(s, x, rows.partial, rows.row(0), rows.row(1));
       }
-      LoadDoubles(r.input(2), scale);
-      C* centre = rows.row_as<C>(5);
-      for (int64_t k = 0; k < channels; ++k) centre[k] = static_cast<C>(mean[k]);
-      GradientSums(s, x, dy, y, centre, rows.partial, sums);
-      C *a = rows.row_as<C>(6), *b = rows.row_as<C>(7), *d = rows.row_as<C>(8);
-      double* out = rows.row(9);
-      const double terms = static_cast<double>(std::max<int64_t>(s.terms(), 1));
-      for (int64_t k = 0; k < channels; ++k) {
-        const double inverse = 1 / std::sqrt(variance[k] + epsilon);
-        const double factor = scale[k] * inverse;
-        // the sum of g (x - mean) with the mean as rounded for the loop
-        const double v = sums[2 * k + 1] + sums[2 * k] * (static_cast<double>(centre[k]) - mean[k]);
-        const double slope = -factor * inverse * inverse * v / terms;
-        a[k] = static_cast<C>(factor);
-        b[k] = static_cast<C>(slope);
-        d[k] = static_cast<C>(-factor * sums[2 * k] / terms - slope * mean[k]);
-        out[k] = v * inverse;
+      LoadDoubles(r.input(2), rows.row(2));
+      GradientSums(s, x, dy, y, Centres<C>(rows), rows.partial, rows.row(3));
+      GradientFactors<C>(r, s, rows, epsilon);
+      if (r.has_output(0)) {
+        GradientApply(s, x, dy, y, rows.row_as<C>(6), rows.row_as<C>(7), rows.row_as<C>(8),
+                      r.output(0).mutable_data<T>());
       }
-      if (r.has_output(1)) StoreDoubles(out, &r.output(1));
-      if (r.has_output(2)) {
-        for (int64_t k = 0; k < channels; ++k) out[k] = sums[2 * k];
-        StoreDoubles(out, &r.output(2));
-      }
-      if (r.has_output(0)) GradientApply(s, x, dy, y, a, b, d, r.output(0).mutable_data<T>());
       return absl::OkStatus();
     });
   });

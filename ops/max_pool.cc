@@ -5,7 +5,7 @@
 // work on row-major tensors, on channels last and on blocks of channels alike.
 #include <limits>
 
-#include "ops/pool.h"
+#include "ops/max_pool_kernel.h"
 #include "runtime/op/op_registry.h"
 
 namespace graphrun {
@@ -76,17 +76,6 @@ void MaxPoolIndices(const Sliding& s, const ChannelRuns& r, const T* x, T* y, in
       indices[row + ow] = place < 0 ? -1 : outer * s.in_size() + place;
     }
   });
-}
-
-// True where every input element belongs to exactly one window.
-bool Partitions(const Sliding& s) {
-  for (size_t a = 0; a < 3; ++a) {
-    if (s.strides[a] != s.kernel[a] || s.dilations[a] != 1 || s.pads[a] != 0 ||
-        s.in[a] != s.out[a] * s.strides[a]) {
-      return false;
-    }
-  }
-  return true;
 }
 
 // dx: dy at the first largest element of each window. Threads take planes and stretches of
@@ -170,6 +159,35 @@ Made MakeMaxPool(PrepareContext& c, bool global) {
   return kernel;
 }
 
+// Vector loops where the layout allows them.
+Made MakeFastMaxPool(PrepareContext& c, bool global) {
+  if (c.has_output(1)) return nullptr;
+  const Dims x = c.input_dims(0), y = c.output_dims(0);
+  GR_ASSIGN_OR_RETURN(const Sliding s, PoolSliding(c, x, y, global));
+  const ChannelRuns r = TakeRuns(c, 0);
+  std::unique_ptr<Kernel> kernel;
+  DispatchDType(TypeList<float, BFloat16>(), c.input_dtype(0), [&]<typename T>() {
+    if (PoolsInLanes<T>(s, r)) {
+      kernel = MakeKernel([=](RunContext& run) {
+        MaxPoolLanes(
+            s, r, run.input(0).data<T>(), [](int64_t) { return AsItIs(); },
+            run.output(0).mutable_data<T>(), nullptr);
+        return absl::OkStatus();
+      });
+    } else if (r.run == 1 && IsTwoByTwo(s)) {
+      kernel = MakeKernel([=](RunContext& run) {
+        MaxPoolPlanes(s, r.outer(), run.input(0).data<T>(), run.output(0).mutable_data<T>(),
+                      nullptr);
+        return absl::OkStatus();
+      });
+    }
+  });
+  if (kernel == nullptr) return kernel;
+  c.Want(0, r.LayoutOf(x));
+  c.Make(0, r.LayoutOf(y));
+  return kernel;
+}
+
 Made MakeMaxPoolGrad(PrepareContext& c) {
   const Dims x = c.input_dims(1), dy = c.input_dims(0);
   GR_ASSIGN_OR_RETURN(const Sliding s, PoolSliding(c, x, dy, c.Int("global") != 0));
@@ -250,6 +268,7 @@ void RegisterMaxPoolOps(OpRegistry& ops) {
           .Types("T", kFloats | DTypeSet{DType::kInt8, DType::kUInt8})
           .Attr("storage_order", 0)
           .Infer(InferMaxPool)
+          .Kernel("lanes", [](PrepareContext& c) { return MakeFastMaxPool(c, false); })
           .Kernel("native", [](PrepareContext& c) { return MakeMaxPool(c, false); })
           .Gradient(MaxPoolGradient)
           .Try(Sample()
@@ -294,6 +313,7 @@ void RegisterMaxPoolOps(OpRegistry& ops) {
                 c.set_output(0, c.input_dtype(0), y);
                 return absl::OkStatus();
               })
+              .Kernel("lanes", [](PrepareContext& c) { return MakeFastMaxPool(c, true); })
               .Kernel("native", [](PrepareContext& c) { return MakeMaxPool(c, true); })
               .Gradient([](GradContext& g) {
                 g.dx(0, g.builder().Op("MaxPoolGrad", {g.dy(), g.x()}, {{"global", 1}},

@@ -1,6 +1,8 @@
 // The rewrites that fuse convolutions and matrix products with what follows them.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "ops/ops.h"
 #include "runtime/autodiff/gradients.h"
 #include "runtime/op/evaluate.h"
@@ -153,6 +155,44 @@ TEST_F(FusionTest, TrainingNormalisationSharesItsStatisticsAndMaskWithItsGradien
   }
   EXPECT_EQ(fused, 1);
   EXPECT_EQ(masked, 1);
+}
+
+TEST_F(FusionTest, TrainingNormalisationAndPoolingThatPartitionsAreOnePass) {
+  Expr x = Input("x", {2, 16, 4, 6}), scale = Input("scale", {16}), bias = Input("bias", {16});
+  const std::vector<Expr> ys =
+      builder_.Ops("BatchNormalization", {x, scale, bias, Constant({16}, 0), Constant({16}, 0.5f)},
+                   3, {{"training_mode", 1}});
+  Output(ys[1]);
+  const AttrMap window = {{"kernel_shape", Ints{2, 2}}, {"strides", Ints{2, 2}}};
+  Expr loss = ReduceSum(Square(builder_.Op("MaxPool", {Relu(ys[0])}, window)), {}, false);
+  const auto gradients =
+      AppendGradients(graph_, registry_, loss.value(), {x.value(), scale.value(), bias.value()});
+  ASSERT_TRUE(gradients.ok()) << gradients.status().message();
+  for (Value* g : *gradients) graph_.AddOutput(g);
+  Fuse();
+  int forward = 0, backward = 0;
+  for (const auto& node : graph_.nodes()) {
+    forward += node->op_type() == "NormReluMaxPool";
+    backward += node->op_type() == "NormReluMaxPoolGrad";
+    EXPECT_NE(node->op_type(), "MaxPoolScatter");
+    EXPECT_NE(node->op_type(), "BatchNormGrad");
+  }
+  EXPECT_EQ(forward, 1);
+  EXPECT_EQ(backward, 1);
+}
+
+TEST_F(FusionTest, PoolingInTrainingKeepsPlacesInsteadOfItsInput) {
+  Expr x = Input("x", {1, 2, 5, 6});
+  const AttrMap window = {{"kernel_shape", Ints{3, 3}}, {"strides", Ints{2, 2}}};
+  Expr loss = ReduceSum(Square(builder_.Op("MaxPool", {x}, window)), {}, false);
+  const auto gradients = AppendGradients(graph_, registry_, loss.value(), {x.value()});
+  ASSERT_TRUE(gradients.ok()) << gradients.status().message();
+  graph_.AddOutput((*gradients)[0]);
+  Fuse();
+  const Names names = Nodes();
+  EXPECT_EQ(std::count(names.begin(), names.end(), "MaxPoolPlaces"), 1);
+  EXPECT_EQ(std::count(names.begin(), names.end(), "MaxPoolScatter"), 1);
+  EXPECT_EQ(std::count(names.begin(), names.end(), "MaxPoolGrad"), 0);
 }
 
 }  // namespace
