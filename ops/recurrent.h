@@ -53,6 +53,7 @@ struct RecurrentCase {
   double clip = 0;  // 0: none
   bool coupled = false, linear_before_reset = false;
 
+  RecurrentCase() = default;
   // REQUIRES: inference has passed. x is the number of input X; W, R, ... follow it.
   RecurrentCase(PrepareContext& c, Cell cell, int x);
   bool is_reverse(int direction) const { return direction == 1 || first_is_reverse; }

@@ -360,23 +360,35 @@ void RecurrentBody(BodyContext& b, Cell cell) {
   if (!Sizes(b, &steps, &hidden)) return;
   auto activations = ActivationsOf(b, cell);
   if (!activations.ok()) return b.Refuse(activations.status());
-  std::vector<Expr> ys, hs, cs;
+  const bool keeps = b.node().domain() == kGraphrunDomain;
+  std::vector<Expr> ys, hs, cs, gates, cells;
   for (int d = 0; d < DirectionsOf(b); ++d) {
     const Direction direction(b, cell, d, steps, hidden, *activations);
-    std::vector<Expr> rows(static_cast<size_t>(steps));
+    std::vector<Expr> rows(static_cast<size_t>(steps)), kept = rows, kept_c = rows;
     for (const Step& s : direction.steps()) {
+      const auto t = static_cast<size_t>(s.t);
       Expr y = s.active.is_defined() ? Where(s.active, s.h, ZerosLike(s.h)) : s.h;
-      rows[static_cast<size_t>(s.t)] = Unsqueeze(y, {0, 1});
+      rows[t] = Unsqueeze(y, {0, 1});
+      if (!keeps) continue;
+      std::vector<Expr> parts = s.a;
+      if (cell == Cell::kGru) parts.push_back(s.reset);
+      kept[t] = Unsqueeze(ConcatAll(parts, 1), {0, 1});
+      if (cell == Cell::kLstm) kept_c[t] = Unsqueeze(s.c, {0, 1});
     }
     ys.push_back(ConcatAll(rows, 0));
     hs.push_back(Unsqueeze(direction.steps().back().h, {0}));
-    if (cell == Cell::kLstm) cs.push_back(Unsqueeze(direction.steps().back().c, {0}));
+    if (keeps) gates.push_back(ConcatAll(kept, 0));
+    if (cell != Cell::kLstm) continue;
+    cs.push_back(Unsqueeze(direction.steps().back().c, {0}));
+    if (keeps) cells.push_back(ConcatAll(kept_c, 0));
   }
   const auto join = [](const std::vector<Expr>& parts, int64_t axis) {
     return parts.size() == 1 ? parts[0] : ConcatAll(parts, axis);
   };
   std::vector<Expr> outputs = {join(ys, 1), join(hs, 0)};
   if (cell == Cell::kLstm) outputs.push_back(join(cs, 0));
+  if (keeps) outputs.push_back(join(gates, 1));
+  if (!cells.empty()) outputs.push_back(join(cells, 1));
   outputs.resize(std::min(outputs.size(), static_cast<size_t>(b.num_outputs())));
   b.Return(outputs);
 }

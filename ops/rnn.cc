@@ -5,11 +5,13 @@
 // serve layout 0; layout 1 is a body over it. `fast` makes the input's products for all steps in
 // one matrix product, then one product a step. The gradient operators take the forward inputs in
 // LSTM's order (0 X, 1 W, 2 R, 3 B, 4 sequence_lens, 5 initial_h, 6 initial_c, 7 P), then dY, dY_h,
-// dY_c, and run the forward pass again, so that a training step keeps no gates.
+// dY_c; they run the forward pass again, or take Y, the gates and the cells that LSTMTraining or
+// GRUTraining kept (a rewrite: rnn_fusion.cc). `panels` is for the usual cells in f32.
 #include "ops/multiply_adds.h"
 #include "ops/native.h"
 #include "ops/recurrent_body.h"
 #include "ops/recurrent_cells.h"
+#include "ops/rnn_panels.h"
 #include "runtime/op/op_registry.h"
 
 namespace graphrun {
@@ -83,14 +85,18 @@ template <typename T, typename S>
 std::unique_ptr<Kernel> Forward(PrepareContext& c, Cell cell) {
   const RecurrentCase k(c, cell, 0);
   RecurrentWork<S> sizes;
-  c.Scratch(sizes.Bind(k, false, nullptr) * int64_t{sizeof(S)});
-  return MakeKernel([k](RunContext& r) -> absl::Status {
+  const int at_gates = cell == Cell::kLstm ? 3 : 2;
+  const bool keep = c.has_output(at_gates) || c.has_output(4);
+  c.Scratch(sizes.Bind(k, keep, nullptr) * int64_t{sizeof(S)});
+  return MakeKernel([k, keep, at_gates](RunContext& r) -> absl::Status {
     if (r.has_input(4)) GR_RETURN_IF_ERROR(CheckLengths(k, r.input(4)));
     Converter<T, S> convert(r);
     const RecurrentInputs<S> in = InputsOf(r, k.cell, convert);
-    S *y = convert.Out(0), *y_h = convert.Out(1), *y_c = convert.Out(2);
+    S *y = convert.Out(0), *y_h = convert.Out(1);
+    S* y_c = k.cell == Cell::kLstm ? convert.Out(2) : nullptr;
+    S *gates = convert.Out(at_gates), *cells = convert.Out(4);
     RecurrentWork<S> work;
-    work.Bind(k, false, static_cast<S*>(r.scratch()));
+    work.Bind(k, keep, static_cast<S*>(r.scratch()));
     const int64_t state = k.batch * k.hidden;
     for (int d = 0; d < k.directions; ++d) {
       RecurrentPass<S> pass(k, in, d, work);
@@ -105,6 +111,15 @@ std::unique_ptr<Kernel> Forward(PrepareContext& c, Cell cell) {
         for (int64_t b = 0; b < k.batch; ++b) {
           for (int64_t j = 0; j < k.hidden; ++j)
             to[b * k.hidden + j] = t < in.lengths[b] ? from[b * k.hidden + j] : S(0);
+        }
+      }
+      for (int64_t t = 0; keep && t < k.steps; ++t) {
+        const int64_t at = (t * k.directions + d) * state;
+        if (cells != nullptr) std::copy_n(pass.Next(work.c, t), state, cells + at);
+        for (int64_t b = 0; gates != nullptr && b < k.batch; ++b) {
+          const int64_t row = t * k.batch + b;
+          S* to = std::copy_n(work.a + row * k.width(), k.width(), gates + 4 * (at + b * k.hidden));
+          if (k.gates == 3) std::copy_n(work.extra + row * k.hidden, k.hidden, to);
         }
       }
       if (y_h != nullptr) std::copy_n(pass.Last(work.h), state, y_h + d * state);
@@ -219,6 +234,7 @@ OpDef CellOf(const char* name, Cell cell) {
   if (cell == Cell::kLstm) def.Output("Y_c", "T", Arity::kOptional);
   return def.Infer([cell](InferContext& c) { return InferRecurrent(c, cell); })
       .MultiplyAdds(RecurrentMultiplyAdds)
+      .Kernel("panels", RecurrentPanelKernel(cell))
       .Kernel("fast", RecurrentKernel(cell, true, false))
       .Kernel("native", RecurrentKernel(cell, false, false))
       .Body([cell](BodyContext& b) { RecurrentBody(b, cell); })
@@ -230,16 +246,52 @@ OpDef GradientOf(const char* name, Cell cell) {
   OpDef def = WithInputs(OpDef(name, 1, kGraphrunDomain), cell);
   def.Input("dY", "T", Arity::kOptional)
       .Input("dY_h", "T", Arity::kOptional)
-      .Input("dY_c", "T", Arity::kOptional);
+      .Input("dY_c", "T", Arity::kOptional)
+      .Input("Y", "T", Arity::kOptional)
+      .Input("gates", "T", Arity::kOptional)
+      .Input("cells", "T", Arity::kOptional);
   for (const char* output : {"dX", "dW", "dR", "dB", "dinitial_h", "dinitial_c", "dP"}) {
     def.Output(output, "T", Arity::kOptional);
   }
-  return def.Infer([cell](InferContext& c) { return InferGradient(c, cell); })
-      // The forward pass again, and two products for each of its products.
-      .MultiplyAdds([](const NodeContext& c) { return 3 * RecurrentMultiplyAdds(c); })
+  return def
+      .Infer([cell](InferContext& c) { return InferGradient(c, cell); })
+      // Two products for each of the forward pass, which runs again where its gates were not kept.
+      .MultiplyAdds(
+          [](const NodeContext& c) { return (c.has_input(12) ? 2 : 3) * RecurrentMultiplyAdds(c); })
+      .Kernel("panels", RecurrentPanelGradKernel(cell))
       .Kernel("fast", RecurrentKernel(cell, true, true))
       .Kernel("native", RecurrentKernel(cell, false, true))
       .Body([cell](BodyContext& b) { RecurrentGradBody(b, cell); });
+}
+
+// The forward operator of a training step: it keeps what the gradient reads. Gates [T, D, B, 4 H]
+// are the activations (LSTM: i, o, f, c; GRU: z, r, h) and for GRU r * H or H R^T + Rb; with
+// sequence_lens what belongs to no step is undefined.
+OpDef TrainingOf(const char* name, Cell cell) {
+  OpDef def = WithInputs(OpDef(name, 1, kGraphrunDomain), cell);
+  if (cell == Cell::kGru) def.Attr("linear_before_reset", 0);
+  const bool lstm = cell == Cell::kLstm;
+  def.Output("Y", "T", Arity::kOptional).Output("Y_h", "T", Arity::kOptional);
+  if (lstm) def.Output("Y_c", "T", Arity::kOptional);
+  def.Output("gates", "T", Arity::kOptional);
+  if (lstm) def.Output("cells", "T", Arity::kOptional);
+  return def
+      .Infer([cell](InferContext& c) -> absl::Status {
+        GR_RETURN_IF_ERROR(InferRecurrent(c, cell));
+        const Shape &x = c.input_shape(0), &r = c.input_shape(2);
+        if (!x.has_rank() || !r.has_rank()) return absl::OkStatus();
+        const Dim d(DirectionsOf(c)), h = r[2];
+        const Dim width = h.is_number() ? Dim(4 * h.value()) : Dim();
+        const DType dtype = c.input_dtype(0);
+        c.set_output(cell == Cell::kLstm ? 3 : 2, dtype, Shape({x[0], d, x[1], width}));
+        c.set_output(4, dtype, Shape({x[0], d, x[1], h}));
+        return absl::OkStatus();
+      })
+      .MultiplyAdds(RecurrentMultiplyAdds)
+      .Kernel("panels", RecurrentPanelKernel(cell))
+      .Kernel("fast", RecurrentKernel(cell, true, false))
+      .Kernel("native", RecurrentKernel(cell, false, false))
+      .Body([cell](BodyContext& b) { RecurrentBody(b, cell); });
 }
 
 struct SampleSizes {
@@ -342,12 +394,33 @@ OpDef WithGradientSamples(OpDef def, Cell cell) {
   return def;
 }
 
+OpDef WithTrainingSamples(OpDef def, Cell cell) {
+  SampleSizes two;
+  two.d = 2;
+  SampleSizes wide;
+  wide.t = 2, wide.b = 7, wide.h = 35, wide.i = 17;
+  Sample some = Start(cell, wide, true, false, true);
+  Sample both = Start(cell, two, true, false, false).Attr("direction", "bidirectional");
+  if (cell == Cell::kGru) {
+    some.Attr("linear_before_reset", 1);
+    both.Attr("linear_before_reset", 1);
+  }
+  const int outputs = cell == Cell::kGru ? 3 : 5;
+  def.Try(std::move(some).Outputs(outputs)).Try(std::move(both).Outputs(outputs));
+  if (cell == Cell::kLstm) {
+    def.Try(Start(cell, {}, true, false, true, true).Attr("direction", "reverse").Outputs(outputs));
+  }
+  return def;
+}
+
 }  // namespace
 
 void RegisterRnnOps(OpRegistry& ops) {
   ops.Add(WithSamples(CellOf("RNN", Cell::kRnn), Cell::kRnn));
   ops.Add(WithSamples(CellOf("GRU", Cell::kGru), Cell::kGru));
   ops.Add(WithSamples(CellOf("LSTM", Cell::kLstm), Cell::kLstm));
+  ops.Add(WithTrainingSamples(TrainingOf("GRUTraining", Cell::kGru), Cell::kGru));
+  ops.Add(WithTrainingSamples(TrainingOf("LSTMTraining", Cell::kLstm), Cell::kLstm));
   ops.Add(WithGradientSamples(GradientOf("RNNGrad", Cell::kRnn), Cell::kRnn));
   ops.Add(WithGradientSamples(GradientOf("GRUGrad", Cell::kGru), Cell::kGru));
   ops.Add(WithGradientSamples(GradientOf("LSTMGrad", Cell::kLstm), Cell::kLstm));

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "ops/ops.h"
+#include "ops/panel_product.h"
 #include "runtime/autodiff/gradients.h"
 #include "runtime/op/evaluate.h"
 #include "runtime/op/infer.h"
@@ -193,6 +194,27 @@ TEST_F(FusionTest, PoolingInTrainingKeepsPlacesInsteadOfItsInput) {
   EXPECT_EQ(std::count(names.begin(), names.end(), "MaxPoolPlaces"), 1);
   EXPECT_EQ(std::count(names.begin(), names.end(), "MaxPoolScatter"), 1);
   EXPECT_EQ(std::count(names.begin(), names.end(), "MaxPoolGrad"), 0);
+}
+
+TEST_F(FusionTest, RecurrentTrainingKeepsItsGatesForTheGradient) {
+  Expr x = Input("x", {3, 2, 4}), w = Input("w", {1, 20, 4}), r = Input("r", {1, 20, 5});
+  Expr h = builder_.Ops("LSTM", {x, w, r}, 3, {{"hidden_size", 5}})[1];
+  Expr w2 = Input("w2", {2, 12, 5}), r2 = Input("r2", {2, 12, 4}), b2 = Input("b2", {2, 24});
+  const AttrMap gru = {{"direction", "bidirectional"}, {"linear_before_reset", 1}};
+  Expr y = builder_.Ops("GRU", {h, w2, r2, b2}, 1, gru)[0];
+  Expr loss = ReduceSum(Square(y), {}, false);
+  const auto gradients =
+      AppendGradients(graph_, registry_, loss.value(),
+                      {x.value(), w.value(), r.value(), w2.value(), r2.value(), b2.value()});
+  ASSERT_TRUE(gradients.ok()) << gradients.status().message();
+  for (Value* g : *gradients) graph_.AddOutput(g);
+  Fuse();
+  int kept = 0;
+  for (const auto& node : graph_.nodes()) {
+    kept += node->op_type() == "LSTMGrad" && node->has_input(13);
+    kept += node->op_type() == "GRUGrad" && node->has_input(12);
+  }
+  EXPECT_EQ(kept, HasPanelProducts() ? 2 : 0);
 }
 
 }  // namespace

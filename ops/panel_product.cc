@@ -1,0 +1,113 @@
+#include "ops/panel_product.h"
+
+#include <algorithm>
+
+#include "ops/vector_math.h"
+
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
+namespace graphrun {
+namespace {
+
+#if defined(__AVX512F__)
+
+constexpr int kMaxRows = 6;  // 24 sums, 4 columns of the panel and a factor: 29 of 32 registers
+
+// f(0), ..., f(kTimes - 1), unrolled, so that arrays indexed by it live in registers.
+template <int kTimes, typename F>
+inline void Unroll(F f) {
+  if constexpr (kTimes > 0) {
+    Unroll<kTimes - 1>(f);
+    f(kTimes - 1);
+  }
+}
+
+template <int kRows>
+void Tile(absl::Span<const PanelFactor> factors, int64_t row, const float* panel,
+          const float* start, int64_t start_ld, float* c, int64_t ldc) {
+  __m512 sum[kRows][4];
+  Unroll<kRows>([&](int i) {
+    Unroll<4>([&](int v) {
+      sum[i][v] =
+          start == nullptr ? _mm512_setzero_ps() : _mm512_loadu_ps(start + i * start_ld + 16 * v);
+    });
+  });
+  for (const PanelFactor& factor : factors) {
+    const int64_t ld = factor.ld, step = factor.step, end = factor.k * step;
+    const float* a = factor.a + row * ld;
+    for (int64_t p = 0; p < end; p += step, panel += kPanel) {
+      __m512 b[4];
+      Unroll<4>([&](int v) { b[v] = _mm512_loadu_ps(panel + 16 * v); });
+      Unroll<kRows>([&](int i) {
+        const __m512 x = _mm512_set1_ps(a[i * ld + p]);
+        Unroll<4>([&](int v) { sum[i][v] = _mm512_fmadd_ps(x, b[v], sum[i][v]); });
+      });
+    }
+  }
+  Unroll<kRows>(
+      [&](int i) { Unroll<4>([&](int v) { _mm512_storeu_ps(c + i * ldc + 16 * v, sum[i][v]); }); });
+}
+
+#else
+
+constexpr int kMaxRows = 1;
+
+template <int kRows>
+void Tile(absl::Span<const PanelFactor> factors, int64_t row, const float* panel,
+          const float* start, int64_t, float* c, int64_t) {
+  float sum[kPanel] = {};
+  if (start != nullptr) std::copy(start, start + kPanel, sum);
+  for (const PanelFactor& factor : factors) {
+    const float* a = factor.a + row * factor.ld;
+    for (int64_t p = 0; p < factor.k; ++p, panel += kPanel) {
+      for (int j = 0; j < kPanel; ++j) sum[j] = vm::MulAdd(a[p * factor.step], panel[j], sum[j]);
+    }
+  }
+  std::copy(sum, sum + kPanel, c);
+}
+
+#endif
+
+template <int kRows>
+void Dispatch(int64_t rows, absl::Span<const PanelFactor> factors, int64_t row, const float* panel,
+              const float* start, int64_t start_ld, float* c, int64_t ldc) {
+  if (rows == kRows) return Tile<kRows>(factors, row, panel, start, start_ld, c, ldc);
+  if constexpr (kRows > 1) Dispatch<kRows - 1>(rows, factors, row, panel, start, start_ld, c, ldc);
+}
+
+}  // namespace
+
+bool HasPanelProducts() { return kMaxRows > 1; }
+
+void PanelProduct(int64_t rows, absl::Span<const PanelFactor> factors, const float* panel,
+                  const float* start, int64_t start_ld, float* c, int64_t ldc) {
+  for (int64_t row = 0; row < rows;) {
+    const int64_t left = rows - row;
+    // The last two tiles share what is left.
+    const int64_t n = left <= kMaxRows ? left : left >= 2 * kMaxRows ? kMaxRows : (left + 1) / 2;
+    Dispatch<kMaxRows>(n, factors, row, panel, start == nullptr ? nullptr : start + row * start_ld,
+                       start_ld, c + row * ldc, ldc);
+    row += n;
+  }
+}
+
+void PackTransposed(const float* rows, int64_t ld, int64_t n, int64_t k, int64_t to, float* panel) {
+  constexpr int64_t kBlock = 16;
+  for (int64_t p = 0; p < k; p += kBlock) {
+    const int64_t depth = std::min(kBlock, k - p);
+    for (int64_t j = 0; j < n; ++j) {
+      for (int64_t q = 0; q < depth; ++q) panel[(p + q) * kPanel + to + j] = rows[j * ld + p + q];
+    }
+  }
+}
+
+void PackPanel(const float* from, int64_t ld, int64_t n, int64_t k, float* panel) {
+  for (int64_t p = 0; p < k; ++p) {
+    std::copy(from + p * ld, from + p * ld + n, panel + p * kPanel);
+    std::fill(panel + p * kPanel + n, panel + (p + 1) * kPanel, 0.f);
+  }
+}
+
+}  // namespace graphrun

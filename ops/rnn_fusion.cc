@@ -1,0 +1,104 @@
+// The rewrite of LSTM and GRU nodes whose gradient is in the graph: the forward node keeps its
+// gates and cells (ai.graphrun.LSTMTraining, GRUTraining), and the gradient reads them instead of
+// running the forward pass again. For the cells that kernels over packed weights serve.
+#include "ops/panel_product.h"
+#include "ops/recurrent.h"
+#include "runtime/op/infer.h"
+#include "runtime/op/op_registry.h"
+
+namespace graphrun {
+namespace {
+
+constexpr int kForwardInputs = 8;
+
+bool IsUsual(const Node& node, const OpRegistry& registry, Cell cell) {
+  const OpDef* def = registry.Find(node);
+  if (def == nullptr || node.input(0)->dtype() != DType::kFloat32) return false;
+  const NodeContext c(node, *def);
+  if (c.Int("layout") != 0 || c.Float("clip", 0) > 0 || c.Int("input_forget") != 0) return false;
+  if (cell == Cell::kGru && c.Int("linear_before_reset") == 0) return false;
+  if (node.has_input(4) || node.has_input(kInputP)) return false;
+  const auto activations = ActivationsOf(c, cell);
+  if (!activations.ok()) return false;
+  const size_t per = activations->size() / static_cast<size_t>(DirectionsOf(c));
+  for (size_t i = 0; i < activations->size(); ++i) {
+    const auto usual = i % per == 0 ? Activation::Kind::kSigmoid : Activation::Kind::kTanh;
+    if ((*activations)[i].kind != usual) return false;
+  }
+  return true;
+}
+
+bool SameInputs(const Node& a, const Node& b) {
+  for (int i = 0; i < kForwardInputs; ++i) {
+    const Value* x = a.has_input(i) ? a.input(i) : nullptr;
+    const Value* y = b.has_input(i) ? b.input(i) : nullptr;
+    if (x != y) return false;
+  }
+  return true;
+}
+
+absl::Status Keep(Graph& graph, const OpRegistry& registry, Node* node, const char* training,
+                  const std::vector<Node*>& gradients) {
+  Graph::NodeSpec spec;
+  spec.op_type = training;
+  spec.domain = kGraphrunDomain;
+  spec.opset = registry.Find(kGraphrunDomain, training, 0)->since();
+  for (int i = 0; i < node->num_inputs(); ++i) spec.inputs.push_back(node->input(i));
+  const bool lstm = node->op_type() == "LSTM";
+  spec.outputs.assign(lstm ? 5 : 3, "");
+  for (int o = 1; o < (lstm ? 3 : 2); ++o) {
+    if (o >= node->num_outputs() || !node->has_output(o)) spec.omitted_outputs.push_back(o);
+  }
+  spec.attrs = node->attrs();
+  for (const char* name : {"layout", "output_sequence"}) spec.attrs.erase(name);
+  spec.name = node->name();
+  Node* kept = graph.AddNode(std::move(spec), node);
+  GR_RETURN_IF_ERROR(InferNode(*kept, registry, nullptr));
+  for (int o = 0; o < node->num_outputs(); ++o) {
+    if (node->has_output(o)) graph.ReplaceAllUses(node->output(o), kept->output(o));
+  }
+  graph.Erase(node);
+  for (Node* g : gradients) {
+    while (g->num_inputs() < 11) graph.AppendInput(g, nullptr);
+    for (const int o : {0, lstm ? 3 : 2, 4}) {
+      if (o < kept->num_outputs()) graph.AppendInput(g, kept->output(o));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<bool> KeepGates(Graph& graph, const OpRegistry& registry) {
+  if (!HasPanelProducts()) return false;
+  std::vector<Node*> nodes;
+  for (const auto& node : graph.nodes()) {
+    const bool cell = node->op_type() == "LSTM" || node->op_type() == "GRU";
+    if (cell && node->domain().empty()) nodes.push_back(node.get());
+  }
+  bool changed = false;
+  for (Node* node : nodes) {
+    const bool lstm = node->op_type() == "LSTM";
+    if (!IsUsual(*node, registry, lstm ? Cell::kLstm : Cell::kGru)) continue;
+    std::vector<Node*> gradients;
+    for (const Use& use : node->input(0)->uses()) {
+      Node* g = use.node;
+      if (use.index == 0 && g->domain() == kGraphrunDomain &&
+          g->op_type() == (lstm ? "LSTMGrad" : "GRUGrad") && g->num_inputs() <= 11 &&
+          SameInputs(*node, *g)) {
+        gradients.push_back(g);
+      }
+    }
+    if (gradients.empty()) continue;
+    GR_RETURN_IF_ERROR(
+        Keep(graph, registry, node, lstm ? "LSTMTraining" : "GRUTraining", gradients));
+    changed = true;
+  }
+  return changed;
+}
+
+}  // namespace
+
+void RegisterRnnFusionOps(OpRegistry& ops) {
+  ops.AddRewrite({"keep-gates", Rewrite::Phase::kFuse, KeepGates});
+}
+
+}  // namespace graphrun
