@@ -10,17 +10,18 @@
 #include <limits>
 
 #include "ops/channel_runs.h"
+#include "ops/lanes.h"
 #include "runtime/base/dtype.h"
 #include "runtime/base/parallel.h"
 
 namespace graphrun {
 
 struct BatchNormShape {
-  static constexpr int64_t kPositions = 512;  // of one block
-
   ChannelRuns runs;
 
-  int64_t chunks() const { return (runs.positions + kPositions - 1) / kPositions; }
+  // Positions of one block: few enough that it stays in the cache between two passes.
+  int64_t each() const { return runs.run <= 16 ? 512 : std::max<int64_t>(8192 / runs.run, 64); }
+  int64_t chunks() const { return (runs.positions + each() - 1) / each(); }
   int64_t blocks() const { return runs.batch * chunks(); }
   int64_t channels() const { return runs.channels(); }
   int64_t terms() const { return runs.batch * runs.positions; }
@@ -28,22 +29,23 @@ struct BatchNormShape {
   int64_t partial_bytes() const {
     return 2 * blocks() * channels() * static_cast<int64_t>(sizeof(double));
   }
-  int64_t grain() const { return std::max<int64_t>(16384 / (kPositions * runs.run), 1); }
+  int64_t grain() const { return std::max<int64_t>(16384 / (each() * runs.run), 1); }
 
   // Calls f(block, channel, offset of the first element, positions) for each stretch of one block
   // of positions and one run of channels, in parallel.
   template <typename F>
   void ForEach(F&& f) const {
-    const int64_t per_plane = chunks();
-    ParallelFor(runs.outer() * per_plane, grain(), [&](int64_t begin, int64_t end) {
-      for (int64_t item = begin; item < end; ++item) {
-        const int64_t outer = item / per_plane, chunk = item % per_plane;
-        const int64_t n = outer / runs.blocks, first = chunk * kPositions;
-        f(n * per_plane + chunk, outer % runs.blocks * runs.run,
-          (outer * runs.positions + first) * runs.run,
-          std::min(kPositions, runs.positions - first));
-      }
-    });
+    const int64_t per_plane = chunks(), length = each();
+    ParallelFor(runs.outer() * per_plane, grain(),
+                [&, per_plane, length](int64_t begin, int64_t end) {
+                  for (int64_t item = begin; item < end; ++item) {
+                    const int64_t outer = item / per_plane, chunk = item % per_plane;
+                    const int64_t n = outer / runs.blocks, first = chunk * length;
+                    f(n * per_plane + chunk, outer % runs.blocks * runs.run,
+                      (outer * runs.positions + first) * runs.run,
+                      std::min(length, runs.positions - first));
+                  }
+                });
   }
 };
 
@@ -100,6 +102,51 @@ void StretchSums(int64_t run, int64_t lane, Lanes lanes, int64_t positions, Valu
   }
 }
 
+template <typename T>
+inline constexpr bool kInLanes = std::is_same_v<T, float> || std::is_same_v<T, BFloat16>;
+
+// Calls f(first lane) for stretches of sixteen lanes that cover a run; the last may overlap the one
+// before. REQUIRES: at least 16 lanes.
+template <typename F>
+void ForLanesOver(int64_t run, F&& f) {
+  for (int64_t lane = 0; lane < run; lane += kLanes) f(std::min(lane, run - kLanes));
+}
+
+// Mean and sum of squared distances from it, in pairs, of sixteen channels over positions.
+template <typename T>
+void LaneStatistics(const T* x, int64_t run, int64_t positions, double* out) {
+  FloatLanes sums[4] = {}, squares[4] = {}, rests[4] = {};
+  const int64_t whole = positions / 4 * 4;
+  const auto each = [&](auto&& f) {
+    for (int64_t p = 0; p < whole; p += 4) {
+      for (int64_t i = 0; i < 4; ++i) f((p + i) * run, i);
+    }
+    for (int64_t p = whole; p < positions; ++p) f(p * run, 0);
+  };
+  each([&](int64_t at, int64_t i) {
+    FloatLanes v;
+    LoadLanes(x + at, &v);
+    sums[i] += v;
+  });
+  const FloatLanes sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+  const FloatLanes centre = sum / static_cast<float>(positions);
+  each([&](int64_t at, int64_t i) {
+    FloatLanes v;
+    LoadLanes(x + at, &v);
+    v -= centre;
+    squares[i] += v * v;
+    rests[i] += v;
+  });
+  const FloatLanes square = (squares[0] + squares[1]) + (squares[2] + squares[3]);
+  const FloatLanes rest = (rests[0] + rests[1]) + (rests[2] + rests[3]);
+  const double n = static_cast<double>(positions);
+  for (int64_t l = 0; l < kLanes; ++l) {
+    const double left = static_cast<double>(rest[l]);
+    out[2 * l] = static_cast<double>(centre[l]) + left / n;
+    out[2 * l + 1] = static_cast<double>(square[l]) - left * left / n;
+  }
+}
+
 // mean and population variance of every channel. `partial`: BatchNormShape::partial_bytes.
 template <typename T>
 void BatchStatistics(const BatchNormShape& s, const T* x, double* partial, double* mean,
@@ -107,6 +154,15 @@ void BatchStatistics(const BatchNormShape& s, const T* x, double* partial, doubl
   using C = Compute<T>;
   const int64_t channels = s.channels(), run = s.runs.run;
   s.ForEach([&](int64_t block, int64_t channel, int64_t at, int64_t positions) {
+    if constexpr (kInLanes<T>) {
+      if (run >= kLanes) {
+        ForLanesOver(run, [&](int64_t lane) {
+          LaneStatistics(x + at + lane, run, positions,
+                         partial + (block * channels + channel + lane) * 2);
+        });
+        return;
+      }
+    }
     ForStretch(run, [&](int64_t lane, auto lanes) {
       C sum[16], unused[16], centre[16], square[16], rest[16];
       const T* from = x + at;
@@ -151,15 +207,14 @@ void BatchStatistics(const BatchNormShape& s, const T* x, double* partial, doubl
       }
     });
   });
-  const int64_t chunks = s.chunks();
+  const int64_t chunks = s.chunks(), length = s.each();
   ParallelFor(channels, std::max<int64_t>(4096 / std::max<int64_t>(s.blocks(), 1), 1),
               [&](int64_t begin, int64_t end) {
                 for (int64_t c = begin; c < end; ++c) {
                   double count = 0, m = 0, squares = 0;
                   for (int64_t b = 0; b < s.blocks(); ++b) {
                     const double n = static_cast<double>(
-                        std::min(BatchNormShape::kPositions,
-                                 s.runs.positions - b % chunks * BatchNormShape::kPositions));
+                        std::min(length, s.runs.positions - b % chunks * length));
                     const double* p = partial + (b * channels + c) * 2;
                     const double delta = p[0] - m, total = count + n;
                     m += delta * n / total;
@@ -172,34 +227,90 @@ void BatchStatistics(const BatchNormShape& s, const T* x, double* partial, doubl
               });
 }
 
-// y = scale[c] * x + shift[c], then max(y, 0) where `relu`.
+// y = scale[c] * x + shift[c], brought between `low` and `high`; a NaN stays one.
 template <typename T>
 void ScaleAndShift(const BatchNormShape& s, const T* x, const Compute<T>* scale,
-                   const Compute<T>* shift, bool relu, T* y) {
+                   const Compute<T>* shift, Compute<T> low, Compute<T> high, T* y) {
   using C = Compute<T>;
   const int64_t run = s.runs.run;
   s.ForEach([&](int64_t, int64_t channel, int64_t at, int64_t positions) {
     const T* from = x + at;
     T* to = y + at;
-    const C floor = relu ? C(0) : -std::numeric_limits<C>::infinity();
+    const auto bounded = [&](C v) {
+      v = v < low ? low : v;
+      return T(v > high ? high : v);
+    };
     if (run == 1) {
       const C a = scale[channel], b = shift[channel];
-      for (int64_t p = 0; p < positions; ++p) {
-        const C v = static_cast<C>(from[p]) * a + b;
-        to[p] = T(v < floor ? floor : v);
-      }
+      for (int64_t p = 0; p < positions; ++p) to[p] = bounded(static_cast<C>(from[p]) * a + b);
       return;
     }
     const C *a = scale + channel, *b = shift + channel;
-    for (int64_t p = 0; p < positions; ++p) {
-      const T* row = from + p * run;
-      T* out = to + p * run;
-      for (int64_t l = 0; l < run; ++l) {
-        const C v = static_cast<C>(row[l]) * a[l] + b[l];
-        out[l] = T(v < floor ? floor : v);
+    int64_t lane = 0;
+    if constexpr (kInLanes<T>) {
+      const FloatLanes lows = FloatLanes{} + low, highs = FloatLanes{} + high;
+      for (; lane + kLanes <= run; lane += kLanes) {
+        FloatLanes va, vb;
+        LoadLanes(a + lane, &va);
+        LoadLanes(b + lane, &vb);
+        for (int64_t p = 0; p < positions; ++p) {
+          FloatLanes v;
+          LoadLanes(from + p * run + lane, &v);
+          v = v * va + vb;
+          v = v < lows ? lows : v;
+          StoreLanes(v > highs ? highs : v, to + p * run + lane);
+        }
       }
     }
+    if (lane == run) return;
+    for (int64_t p = 0; p < positions; ++p) {
+      for (int64_t l = lane; l < run; ++l)
+        to[p * run + l] = bounded(static_cast<C>(from[p * run + l]) * a[l] + b[l]);
+    }
   });
+}
+
+// Which gradients pass an activation behind the normalisation: those of elements whose
+// a[c] * x + b[c] lies between `low` and `high`. No a: all.
+template <typename C>
+struct NormGate {
+  const C *a = nullptr, *b = nullptr;
+  C low = 0, high = 0;
+
+  bool Passes(int64_t channel, C x) const {
+    if (a == nullptr) return true;
+    const C z = x * a[channel] + b[channel];
+    return z >= low && z <= high;
+  }
+};
+
+// The same for sixteen channels.
+template <bool kGated>
+struct LaneGate {
+  LaneGate(const NormGate<float>& gate, int64_t channel) {
+    if constexpr (kGated) {
+      LoadLanes(gate.a + channel, &a);
+      LoadLanes(gate.b + channel, &b);
+      low = FloatLanes{} + gate.low;
+      high = FloatLanes{} + gate.high;
+    }
+  }
+  void operator()(const FloatLanes& x, FloatLanes* g) const {
+    if constexpr (kGated) {
+      const FloatLanes z = x * a + b, zero = {};
+      *g = z >= low ? *g : zero;
+      *g = z <= high ? *g : zero;
+    }
+  }
+  FloatLanes a, b, low, high;
+};
+template <typename F>
+void WithGate(const NormGate<float>& gate, F&& f) {
+  if (gate.a == nullptr) {
+    f(std::false_type());
+  } else {
+    f(std::true_type());
+  }
 }
 
 // Adds up the pairs of `blocks` blocks in their order.
@@ -218,52 +329,76 @@ inline void JoinSums(int64_t blocks, int64_t channels, const double* partial, do
               });
 }
 
-// The sums over all terms of g and of g * (x - mean[c]), where g is dy, or dy where y > 0 (y not
-// null). `sums`: C pairs.
+// The sums over all terms of g and of g * (x - mean[c]), where g is dy where it passes the gate,
+// else 0. `sums`: C pairs.
 template <typename T>
-void GradientSums(const BatchNormShape& s, const T* x, const T* dy, const T* y,
-                  const Compute<T>* mean, double* partial, double* sums) {
+void GradientSums(const BatchNormShape& s, const T* x, const T* dy,
+                  const NormGate<Compute<T>>& gate, const Compute<T>* mean, double* partial,
+                  double* sums) {
   using C = Compute<T>;
   const int64_t channels = s.channels(), run = s.runs.run;
   s.ForEach([&](int64_t block, int64_t channel, int64_t at, int64_t positions) {
+    const T *from = x + at, *grad = dy + at;
+    double* blocks = partial + (block * channels + channel) * 2;
+    if constexpr (kInLanes<T>) {
+      if (run >= kLanes) {
+        WithGate(gate, [&](auto gated) {
+          ForLanesOver(run, [&](int64_t lane) {
+            const LaneGate<gated()> passes(gate, channel + lane);
+            FloatLanes centre, u[2] = {}, v[2] = {};
+            LoadLanes(mean + channel + lane, &centre);
+            const auto add = [&](int64_t p, int64_t i) {
+              FloatLanes value, g;
+              LoadLanes(from + p * run + lane, &value);
+              LoadLanes(grad + p * run + lane, &g);
+              passes(value, &g);
+              u[i] += g;
+              v[i] += g * (value - centre);
+            };
+            int64_t p = 0;
+            for (; p + 2 <= positions; p += 2) {
+              add(p, 0);
+              add(p + 1, 1);
+            }
+            if (p < positions) add(p, 0);
+            const FloatLanes us = u[0] + u[1], vs = v[0] + v[1];
+            for (int64_t l = 0; l < kLanes; ++l) {
+              blocks[2 * (lane + l)] = static_cast<double>(us[l]);
+              blocks[2 * (lane + l) + 1] = static_cast<double>(vs[l]);
+            }
+          });
+        });
+        return;
+      }
+    }
     ForStretch(run, [&](int64_t lane, auto lanes) {
       C u[16] = {}, v[16] = {};
-      const T *from = x + at, *grad = dy + at, *mask = y == nullptr ? nullptr : y + at;
-      const C* m = mean + channel + lane;
       if (run == 1) {
-        const C c = m[0];
+        const C c = mean[channel], low = gate.low, high = gate.high;
+        const bool gated = gate.a != nullptr;
+        const C ga = gated ? gate.a[channel] : C(0), gb = gated ? gate.b[channel] : low;
         StretchSums<C>(
             run, lane, lanes, positions,
             [&](int64_t i, C* a, C* b) {
-              const C g =
-                  mask == nullptr || static_cast<C>(mask[i]) > 0 ? static_cast<C>(grad[i]) : C(0);
-              *a = g;
-              *b = g * (static_cast<C>(from[i]) - c);
+              const C value = static_cast<C>(from[i]), z = value * ga + gb;
+              *a = z >= low && z <= high ? static_cast<C>(grad[i]) : C(0);
+              *b = *a * (value - c);
             },
             u, v);
-      } else if (mask == nullptr) {
-        for (int64_t p = 0; p < positions; ++p) {
-          for (int64_t l = 0; l < lanes; ++l) {
-            const int64_t i = p * run + lane + l;
-            const C g = static_cast<C>(grad[i]);
-            u[l] += g;
-            v[l] += g * (static_cast<C>(from[i]) - m[l]);
-          }
-        }
       } else {
         for (int64_t p = 0; p < positions; ++p) {
           for (int64_t l = 0; l < lanes; ++l) {
-            const int64_t i = p * run + lane + l;
-            const C g = static_cast<C>(mask[i]) > 0 ? static_cast<C>(grad[i]) : C(0);
+            const int64_t i = p * run + lane + l, c = channel + lane + l;
+            const C value = static_cast<C>(from[i]);
+            const C g = gate.Passes(c, value) ? static_cast<C>(grad[i]) : C(0);
             u[l] += g;
-            v[l] += g * (static_cast<C>(from[i]) - m[l]);
+            v[l] += g * (value - mean[c]);
           }
         }
       }
-      double* out = partial + (block * channels + channel + lane) * 2;
       for (int64_t l = 0; l < lanes; ++l) {
-        out[2 * l] = static_cast<double>(u[l]);
-        out[2 * l + 1] = static_cast<double>(v[l]);
+        blocks[2 * (lane + l)] = static_cast<double>(u[l]);
+        blocks[2 * (lane + l) + 1] = static_cast<double>(v[l]);
       }
     });
   });
@@ -272,34 +407,51 @@ void GradientSums(const BatchNormShape& s, const T* x, const T* dy, const T* y,
 
 // dx = a[c] * g + b[c] * x + d[c], with g as in GradientSums.
 template <typename T>
-void GradientApply(const BatchNormShape& s, const T* x, const T* dy, const T* y,
-                   const Compute<T>* a, const Compute<T>* b, const Compute<T>* d, T* dx) {
+void GradientApply(const BatchNormShape& s, const T* x, const T* dy,
+                   const NormGate<Compute<T>>& gate, const Compute<T>* a, const Compute<T>* b,
+                   const Compute<T>* d, T* dx) {
   using C = Compute<T>;
   const int64_t run = s.runs.run;
   s.ForEach([&](int64_t, int64_t channel, int64_t at, int64_t positions) {
-    const T *from = x + at, *grad = dy + at, *mask = y == nullptr ? nullptr : y + at;
+    const T *from = x + at, *grad = dy + at;
     T* to = dx + at;
+    int64_t lane = 0;
+    if constexpr (kInLanes<T>) {
+      WithGate(gate, [&](auto gated) {
+        for (; lane + kLanes <= run; lane += kLanes) {
+          const LaneGate<gated()> passes(gate, channel + lane);
+          FloatLanes va, vb, vd;
+          LoadLanes(a + channel + lane, &va);
+          LoadLanes(b + channel + lane, &vb);
+          LoadLanes(d + channel + lane, &vd);
+          for (int64_t p = 0; p < positions; ++p) {
+            FloatLanes value, g;
+            LoadLanes(from + p * run + lane, &value);
+            LoadLanes(grad + p * run + lane, &g);
+            passes(value, &g);
+            StoreLanes(va * g + (vb * value + vd), to + p * run + lane);
+          }
+        }
+      });
+    }
+    if (lane == run) return;
     if (run == 1) {
-      const C ca = a[channel], cb = b[channel], cd = d[channel];
+      const C va = a[channel], vb = b[channel], vd = d[channel];
+      const bool gated = gate.a != nullptr;
+      const C ga = gated ? gate.a[channel] : C(0), gb = gated ? gate.b[channel] : gate.low;
       for (int64_t p = 0; p < positions; ++p) {
-        const C g = mask == nullptr || static_cast<C>(mask[p]) > 0 ? static_cast<C>(grad[p]) : C(0);
-        to[p] = T(ca * g + (cb * static_cast<C>(from[p]) + cd));
+        const C value = static_cast<C>(from[p]), z = value * ga + gb;
+        const C g = z >= gate.low && z <= gate.high ? static_cast<C>(grad[p]) : C(0);
+        to[p] = T(va * g + (vb * value + vd));
       }
       return;
     }
-    const C *va = a + channel, *vb = b + channel, *vd = d + channel;
     for (int64_t p = 0; p < positions; ++p) {
-      const int64_t row = p * run;
-      if (mask == nullptr) {
-        for (int64_t l = 0; l < run; ++l) {
-          to[row + l] = T(va[l] * static_cast<C>(grad[row + l]) +
-                          (vb[l] * static_cast<C>(from[row + l]) + vd[l]));
-        }
-      } else {
-        for (int64_t l = 0; l < run; ++l) {
-          const C g = static_cast<C>(mask[row + l]) > 0 ? static_cast<C>(grad[row + l]) : C(0);
-          to[row + l] = T(va[l] * g + (vb[l] * static_cast<C>(from[row + l]) + vd[l]));
-        }
+      for (int64_t l = lane; l < run; ++l) {
+        const int64_t i = p * run + l, c = channel + l;
+        const C value = static_cast<C>(from[i]);
+        const C g = gate.Passes(c, value) ? static_cast<C>(grad[i]) : C(0);
+        to[i] = T(a[c] * g + (b[c] * value + d[c]));
       }
     }
   });

@@ -55,24 +55,34 @@ void TrainingStatistics(RunContext& r, const BatchNormShape& s, const NormRows& 
       old[k] = momentum * old[k] + (1 - momentum) * batch[k];
     StoreDoubles(old, &r.output(i));
   }
-  if (r.has_output(3)) StoreDoubles(mean, &r.output(3));
-  if (r.has_output(4)) StoreDoubles(variance, &r.output(4));
+  // rounded as the gradient will read them, which computes the same numbers from them
+  for (const int i : {3, 4}) {
+    if (!r.has_output(i)) continue;
+    StoreDoubles(i == 3 ? mean : variance, &r.output(i));
+    LoadDoubles(r.output(i), i == 3 ? mean : variance);
+  }
+}
+
+// a and b of scale (x - mean) / sqrt(variance + epsilon) + bias = a x + b.
+template <typename C>
+void AffineFactors(const NormRows& rows, const double* scale, const double* bias, double epsilon,
+                   C* a, C* b) {
+  const double *mean = rows.row(0), *variance = rows.row(1);
+  for (int64_t k = 0; k < rows.channels; ++k) {
+    const double factor = scale[k] / std::sqrt(variance[k] + epsilon);
+    a[k] = static_cast<C>(factor);
+    b[k] = static_cast<C>(bias[k] - mean[k] * factor);
+  }
 }
 
 // Rows 2 and 3 (as C): a and b of y = a x + b, from rows 0 and 1 and inputs 1 and 2. Takes rows 4
 // and 5.
 template <typename C>
 void NormFactors(RunContext& r, const NormRows& rows, double epsilon) {
-  const double *mean = rows.row(0), *variance = rows.row(1);
   double *scale = rows.row(4), *bias = rows.row(5);
   LoadDoubles(r.input(1), scale);
   LoadDoubles(r.input(2), bias);
-  C *a = rows.row_as<C>(2), *b = rows.row_as<C>(3);
-  for (int64_t k = 0; k < rows.channels; ++k) {
-    const double factor = scale[k] / std::sqrt(variance[k] + epsilon);
-    a[k] = static_cast<C>(factor);
-    b[k] = static_cast<C>(bias[k] - mean[k] * factor);
-  }
+  AffineFactors(rows, scale, bias, epsilon, rows.row_as<C>(2), rows.row_as<C>(3));
 }
 
 // Row 5 (as C): the means of row 0, rounded for the loops that sum over centred x.
@@ -111,5 +121,35 @@ void GradientFactors(RunContext& r, const BatchNormShape& s, const NormRows& row
     StoreDoubles(out, &r.output(2));
   }
 }
+
+// The activation that a normalisation of ours applies: none, Relu, Clip; as bounds.
+struct NormActivation {
+  double low = -std::numeric_limits<double>::infinity(),
+         high = std::numeric_limits<double>::infinity();
+  bool relu = false;
+
+  static NormActivation Of(const NodeContext& c) {
+    NormActivation a;
+    const std::string name = c.String("activation");
+    a.relu = name == "Relu";
+    if (a.relu) a.low = 0;
+    if (name == "Clip") {
+      a.low = c.Float("activation_alpha");
+      a.high = c.Float("activation_beta");
+    }
+    return a;
+  }
+  bool is_none() const { return std::isinf(low) && std::isinf(high); }
+  // Which gradients pass: of numbers above 0 (Relu), or within the bounds and on them (Clip). Input
+  // 5 is the bias; takes rows 9, 10 and 11.
+  template <typename C>
+  NormGate<C> Gate(RunContext& r, const NormRows& rows, double epsilon) const {
+    C *a = rows.row_as<C>(10), *b = rows.row_as<C>(11);
+    LoadDoubles(r.input(5), rows.row(9));
+    AffineFactors(rows, rows.row(2), rows.row(9), epsilon, a, b);
+    const C lowest = relu ? std::numeric_limits<C>::min() : static_cast<C>(low);
+    return {a, b, lowest, static_cast<C>(high)};
+  }
+};
 
 }  // namespace graphrun

@@ -6,6 +6,7 @@
 // + (1 - momentum) * batch. Versions before 14 train where more than the first output is asked for;
 // their `spatial` = 0 (statistics for every element) is the same on a flattened input.
 #include "ops/batch_norm_run.h"
+#include "ops/post_op.h"
 #include "runtime/op/op_registry.h"
 
 namespace graphrun {
@@ -27,7 +28,7 @@ Made MakeBatchNorm(PrepareContext& c, bool fused) {
   c.Make(0, layout);
   c.Scratch(NormRows::Bytes(s, 6));
   const bool training = fused || c.Int("training_mode") != 0;
-  const bool relu = c.String("activation") == "Relu";
+  const NormActivation activation = NormActivation::Of(c);
   const double epsilon = c.Float("epsilon"), momentum = c.Float("momentum");
   std::unique_ptr<Kernel> kernel;
   DispatchDType(FloatTypes(), c.input_dtype(0), [&]<typename T>() {
@@ -42,33 +43,32 @@ Made MakeBatchNorm(PrepareContext& c, bool fused) {
         LoadDoubles(r.input(4), rows.row(1));
       }
       NormFactors<C>(r, rows, epsilon);
-      ScaleAndShift(s, x, rows.row_as<C>(2), rows.row_as<C>(3), relu,
-                    r.output(0).mutable_data<T>());
+      ScaleAndShift(s, x, rows.row_as<C>(2), rows.row_as<C>(3), static_cast<C>(activation.low),
+                    static_cast<C>(activation.high), r.output(0).mutable_data<T>());
       return absl::OkStatus();
     });
   });
   return kernel;
 }
 
-// Inputs dy, x, scale, mean and var of the batch (optional), y after a Relu (optional).
+// Inputs dy, x, scale, mean and var of the batch (optional), bias (with an activation).
 Made MakeBatchNormGrad(PrepareContext& c) {
   const Dims dims = c.input_dims(1);
   const BatchNormShape s{RunsOf(dims, c.input_layout(1))};
   const Layout layout = s.runs.LayoutOf(dims);
   c.Want(0, layout);
   c.Want(1, layout);
-  if (c.has_input(5)) c.Want(5, layout);
   c.Make(0, layout);
-  c.Scratch(NormRows::Bytes(s, 10));
+  c.Scratch(NormRows::Bytes(s, 12));
   const double epsilon = c.Float("epsilon");
   const bool given = c.has_input(3) && c.has_input(4);
+  const NormActivation activation = NormActivation::Of(c);
   std::unique_ptr<Kernel> kernel;
   DispatchDType(FloatTypes(), c.input_dtype(1), [&]<typename T>() {
     kernel = MakeKernel([=](RunContext& r) {
       using C = Compute<T>;
       const NormRows rows(s, r.scratch());
       const T *dy = r.input(0).data<T>(), *x = r.input(1).data<T>();
-      const T* y = r.has_input(5) ? r.input(5).data<T>() : nullptr;
       if (given) {
         LoadDoubles(r.input(3), rows.row(0));
         LoadDoubles(r.input(4), rows.row(1));
@@ -76,10 +76,12 @@ Made MakeBatchNormGrad(PrepareContext& c) {
         BatchStatistics(s, x, rows.partial, rows.row(0), rows.row(1));
       }
       LoadDoubles(r.input(2), rows.row(2));
-      GradientSums(s, x, dy, y, Centres<C>(rows), rows.partial, rows.row(3));
+      const NormGate<C> gate =
+          activation.is_none() ? NormGate<C>() : activation.Gate<C>(r, rows, epsilon);
+      GradientSums(s, x, dy, gate, Centres<C>(rows), rows.partial, rows.row(3));
       GradientFactors<C>(r, s, rows, epsilon);
       if (r.has_output(0)) {
-        GradientApply(s, x, dy, y, rows.row_as<C>(6), rows.row_as<C>(7), rows.row_as<C>(8),
+        GradientApply(s, x, dy, gate, rows.row_as<C>(6), rows.row_as<C>(7), rows.row_as<C>(8),
                       r.output(0).mutable_data<T>());
       }
       return absl::OkStatus();
@@ -122,6 +124,8 @@ absl::Status InferBatchNorm(InferContext& c) {
 }
 
 absl::Status InferBatchNormGrad(InferContext& c) {
+  if (!c.String("activation").empty() && !c.has_input(5))
+    return c.Error("needs input B, the bias, to know what its activation lets pass");
   c.set_output(0, c.input_dtype(1), c.input_shape(1));
   c.set_output(1, c.input_dtype(2), c.input_shape(2));
   c.set_output(2, c.input_dtype(2), c.input_shape(2));
@@ -189,10 +193,10 @@ void BatchNormGradient(GradContext& g) {
 void BatchNormTrainingBody(BodyContext& b) {
   Expr x = b.x(0);
   if (!x.shape().has_rank()) return b.Refuse(b.Error("needs X of known rank"));
-  AttrMap attrs = b.AttrsExcept({"activation"});
+  AttrMap attrs = b.AttrsExcept({"activation", "activation_alpha", "activation_beta"});
   attrs.insert_or_assign("training_mode", 1);
   std::vector<Expr> ys = b.builder().Ops("BatchNormalization", b.xs(), 3, attrs);
-  if (b.String("activation") == "Relu") ys[0] = Relu(ys[0]);
+  ys[0] = PostOp::Of(b).Apply(ys[0]);
   Expr mean = MeanOverAllBut(x);
   Expr variance = MeanOverAllBut(Square(x - PerChannel(mean, x)));
   ys.push_back(CastLike(mean, b.x(3)));
@@ -201,16 +205,23 @@ void BatchNormTrainingBody(BodyContext& b) {
 }
 
 // dx = scale inv (g - mean(g) - xhat mean(g xhat)), dscale = sum g xhat, db = sum g, where xhat =
-// (x - mean) inv, inv = 1 / sqrt(var + eps), and g = dy, or dy where y > 0.
+// (x - mean) inv, inv = 1 / sqrt(var + eps), and g = dy, or dy where the activation lets it pass.
 void BatchNormGradBody(BodyContext& b) {
   Expr dy = b.x(0), x = b.x(1), scale = b.x(2);
   if (!x.shape().has_rank()) return b.Refuse(b.Error("needs X of known rank"));
-  if (b.has_input(5)) dy = Where(b.x(5) > 0.0, dy, b.builder().Scalar(dy.dtype(), 0));
   Expr mean = b.has_input(3) ? b.x(3) : MeanOverAllBut(x);
   Expr centred = x - PerChannel(mean, x);
   Expr variance = b.has_input(4) ? CastLike(b.x(4), x) : MeanOverAllBut(centred * centred);
   Expr inverse = 1.0 / Sqrt(variance + static_cast<double>(b.Float("epsilon")));
   Expr normal = centred * PerChannel(inverse, x);
+  const PostOp activation = PostOp::Of(b);
+  if (!activation.is_none()) {
+    Expr z = normal * PerChannel(scale, x) + PerChannel(b.x(5), x);
+    Expr within = activation.name == "Relu" ? z > 0.0
+                                            : And(z >= static_cast<double>(activation.alpha),
+                                                  z <= static_cast<double>(activation.beta));
+    dy = Where(within, dy, b.builder().Scalar(dy.dtype(), 0));
+  }
   Expr rest =
       dy - PerChannel(MeanOverAllBut(dy), x) - normal * PerChannel(MeanOverAllBut(dy * normal), x);
   b.Return({rest * PerChannel(CastLike(scale, x) * inverse, x),
@@ -334,41 +345,69 @@ void RegisterBatchNormalizationOps(OpRegistry& ops) {
               .Try(Sample().In({2, 3, 4}).In({3}).In({3}).In({3}).In({4}).Refused(
                   "one number for each channel"))
               .Try(Inputs({2, 3, 4}).Outputs(3).Refused("training_mode=1")));
-  ops.Add(Declare("BatchNormTraining", 1, kGraphrunDomain)
-              .Output("batch_mean", "T2", Arity::kOptional)
-              .Output("batch_var", "T2", Arity::kOptional)
-              .Attr("activation", "")
-              .Kernel("native", [](PrepareContext& c) { return MakeBatchNorm(c, true); })
-              .Body(BatchNormTrainingBody)
-              .Try(Inputs({2, 3, 4, 5}).Outputs(5))
-              .Try(Inputs({2, 3, 4, 5}).Outputs(5).Attr("activation", "Relu")));
-  ops.Add(OpDef("BatchNormGrad", 1, kGraphrunDomain)
-              .Input("DY", "T")
-              .Input("X", "T")
-              .Input("scale", "T1")
-              .Input("batch_mean", "T2", Arity::kOptional)
-              .Input("batch_var", "T2", Arity::kOptional)
-              .Input("Y", "T", Arity::kOptional)
-              .Output("DX", "T")
-              .Output("DScale", "T1")
-              .Output("DB", "T1")
-              .Types("T", kFloats)
-              .Types("T1", kFloats)
-              .Types("T2", kFloats)
-              .Attr("epsilon", 1e-5f)
-              .Infer(InferBatchNormGrad)
-              .Kernel("native", MakeBatchNormGrad)
-              .Body(BatchNormGradBody)
-              .Try(Sample().In({2, 3, 4, 5}).In({2, 3, 4, 5}).In({3}).Outputs(3))
-              .Try(Sample().In({7, 3}).In({7, 3}).In({3}).Outputs(3))
-              .Try(Sample()
-                       .In({2, 3, 4})
-                       .In({2, 3, 4})
-                       .In({3})
-                       .In({3})
-                       .In({3}, 0.5, 2)
-                       .In({2, 3, 4}, 0.5, 2)
-                       .Outputs(3)));
+  OpDef training = Declare("BatchNormTraining", 1, kGraphrunDomain);
+  ops.Add(std::move(PostOp::Declare(training)
+                        .Output("batch_mean", "T2", Arity::kOptional)
+                        .Output("batch_var", "T2", Arity::kOptional)
+                        .Kernel("native", [](PrepareContext& c) { return MakeBatchNorm(c, true); })
+                        .Body(BatchNormTrainingBody)
+                        .Try(Inputs({2, 3, 4, 5}).Outputs(5))
+                        .Try(Inputs({2, 3, 4, 5}).Outputs(5).Attr("activation", "Relu"))
+                        .Try(Inputs({2, 3, 4, 5})
+                                 .Outputs(5)
+                                 .Attr("activation", "Clip")
+                                 .Attr("activation_alpha", -0.25f)
+                                 .Attr("activation_beta", 0.5f)
+                                 .NoGradient("the kinks of Clip"))));
+  OpDef gradient("BatchNormGrad", 1, kGraphrunDomain);
+  ops.Add(
+      std::move(PostOp::Declare(gradient)
+                    .Input("DY", "T")
+                    .Input("X", "T")
+                    .Input("scale", "T1")
+                    .Input("batch_mean", "T2", Arity::kOptional)
+                    .Input("batch_var", "T2", Arity::kOptional)
+                    .Input("B", "T1", Arity::kOptional)
+                    .Output("DX", "T")
+                    .Output("DScale", "T1")
+                    .Output("DB", "T1")
+                    .Types("T", kFloats)
+                    .Types("T1", kFloats)
+                    .Types("T2", kFloats)
+                    .Attr("epsilon", 1e-5f)
+                    .Infer(InferBatchNormGrad)
+                    .Kernel("native", MakeBatchNormGrad)
+                    .Body(BatchNormGradBody)
+                    .Try(Sample().In({2, 3, 4, 5}).In({2, 3, 4, 5}).In({3}).Outputs(3))
+                    .Try(Sample().In({7, 3}).In({7, 3}).In({3}).Outputs(3))
+                    .Try(Sample()
+                             .In({2, 3, 4})
+                             .In({2, 3, 4})
+                             .In({3})
+                             .In({3})
+                             .In({3}, 0.5, 2)
+                             .In({3})
+                             .Attr("activation", "Relu")
+                             .NoGradient("the kink of Relu")
+                             .Outputs(3))
+                    .Try(Sample()
+                             .In({2, 3, 4})
+                             .In({2, 3, 4})
+                             .In({3})
+                             .In({3})
+                             .In({3}, 0.5, 2)
+                             .In({3})
+                             .Attr("activation", "Clip")
+                             .Attr("activation_alpha", -0.25f)
+                             .Attr("activation_beta", 0.5f)
+                             .NoGradient("the kinks of Clip")
+                             .Outputs(3))
+                    .Try(Sample()
+                             .In({2, 3})
+                             .In({2, 3})
+                             .In({3})
+                             .Attr("activation", "Relu")
+                             .Refused("input B"))));
 }
 
 }  // namespace graphrun

@@ -243,24 +243,24 @@ struct Match {
   Node *norm = nullptr, *pool = nullptr, *scatter = nullptr, *gradient = nullptr;
 };
 
-// The normalisation's result is read by its pooling, the pooling's gradient and its own alone.
+// The normalisation's result is read by its pooling and the pooling's gradient alone.
 Match MatchAt(const Graph& graph, Node* norm, const OpRegistry& registry) {
   Match m;
   const auto activation = norm->attrs().find("activation");
   if (activation == norm->attrs().end() || !(activation->second == Attr("Relu"))) return m;
   if (!norm->has_output(3) || !norm->has_output(4)) return m;
   const Value *x = norm->input(0), *y = norm->output(0);
-  if (y->uses().size() != 3 || !x->shape().is_concrete()) return m;
+  if (y->uses().size() != 2 || !x->shape().is_concrete()) return m;
   for (const Use& use : y->uses()) {
     Node* user = use.node;
     if (Is(user, "MaxPoolPlaces") && use.index == 0) m.pool = user;
     if (Is(user, "MaxPoolScatter") && use.index == 2) m.scatter = user;
-    if (Is(user, "BatchNormGrad") && use.index == 5) m.gradient = user;
   }
-  if (m.pool == nullptr || m.scatter == nullptr || m.gradient == nullptr) return m;
+  if (m.pool == nullptr || m.scatter == nullptr) return m;
+  m.gradient = SoleUser(graph, m.scatter->output(0));
+  if (!Is(m.gradient, "BatchNormGrad") || !m.gradient->has_input(5)) return m;
   if (m.scatter->input(1) != m.pool->output(1) || m.gradient->input(1) != x ||
       m.gradient->input(0) != m.scatter->output(0) ||
-      SoleUser(graph, m.scatter->output(0)) != m.gradient ||
       SoleUser(graph, m.pool->output(1)) != m.scatter || m.gradient->input(3) != norm->output(3) ||
       m.gradient->input(4) != norm->output(4)) {
     return m;
@@ -289,8 +289,9 @@ absl::StatusOr<bool> FuseNormPool(Graph& graph, const OpRegistry& registry) {
     const Match m = MatchAt(graph, node, registry);
     if (m.norm == nullptr) continue;
     AttrMap attrs = m.pool->attrs();
-    for (const auto& [name, value] : m.norm->attrs()) {
-      if (name != "activation") attrs.insert_or_assign(name, value);
+    for (const char* name : {"epsilon", "momentum"}) {
+      const auto value = m.norm->attrs().find(name);
+      if (value != m.norm->attrs().end()) attrs.insert_or_assign(name, value->second);
     }
     Graph::NodeSpec spec;
     spec.op_type = "NormReluMaxPool";

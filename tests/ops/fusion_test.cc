@@ -158,6 +158,31 @@ TEST_F(FusionTest, TrainingNormalisationSharesItsStatisticsAndMaskWithItsGradien
   EXPECT_EQ(masked, 1);
 }
 
+TEST_F(FusionTest, TrainingNormalisationTakesTheBoundsOfReluSix) {
+  Expr x = Input("x", {4, 16, 3, 3}), scale = Input("scale", {16}), bias = Input("bias", {16});
+  const std::vector<Expr> ys =
+      builder_.Ops("BatchNormalization", {x, scale, bias, Constant({16}, 0), Constant({16}, 0.5f)},
+                   3, {{"training_mode", 1}});
+  Output(ys[1]);
+  Expr y = builder_.Op(
+      "Clip", {ys[0], builder_.Scalar(DType::kFloat32, 0), builder_.Scalar(DType::kFloat32, 0.25)});
+  Expr loss = ReduceSum(Square(y), {}, false);
+  const auto gradients =
+      AppendGradients(graph_, registry_, loss.value(), {x.value(), scale.value(), bias.value()});
+  ASSERT_TRUE(gradients.ok()) << gradients.status().message();
+  for (Value* g : *gradients) graph_.AddOutput(g);
+  Fuse();
+  int fused = 0, masked = 0;
+  for (const auto& node : graph_.nodes()) {
+    fused += node->op_type() == "BatchNormTraining";
+    masked += node->op_type() == "BatchNormGrad" && node->has_input(5);
+    EXPECT_NE(node->op_type(), "Clip");
+    EXPECT_NE(node->op_type(), "Where");
+  }
+  EXPECT_EQ(fused, 1);
+  EXPECT_EQ(masked, 1);
+}
+
 TEST_F(FusionTest, TrainingNormalisationAndPoolingThatPartitionsAreOnePass) {
   Expr x = Input("x", {2, 16, 4, 6}), scale = Input("scale", {16}), bias = Input("bias", {16});
   const std::vector<Expr> ys =

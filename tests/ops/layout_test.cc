@@ -32,6 +32,7 @@ enum class Kind { kRowMajor, kChannelsLast, kBlocks };
 
 Layout LayoutFor(Kind kind, const Dims& dims) {
   if (kind == Kind::kRowMajor || dims.size() < 3) return Layout();
+  if (kind == Kind::kBlocks && dims[1] % 16 != 0) return Layout();
   if (kind == Kind::kBlocks) return *onednn::LayoutOf(onednn::ChannelBlocks(DType::kFloat32, dims));
   return *onednn::LayoutOf(onednn::ChannelsLast(DType::kFloat32, dims));
 }
@@ -305,7 +306,21 @@ INSTANTIATE_TEST_SUITE_P(
              {{2, 32, 6, 6}, {2, 32, 6, 6}, {32}},
              {},
              3,
-             {true, true, false}}),
+             {true, true, false}},
+        Case{"BatchNormTraining",
+             "ai.graphrun",
+             "native",
+             {{2, 24, 40, 31}, {24}, {24}, {24}, {24}},
+             {{"activation", "Clip"}, {"activation_alpha", -0.5f}, {"activation_beta", 0.5f}},
+             5,
+             {true, false, false, false, false}},
+        Case{"BatchNormGrad",
+             "ai.graphrun",
+             "native",
+             {{2, 40, 5, 31}, {2, 40, 5, 31}, {40}, {40}, {40}, {40}},
+             {{"activation", "Relu"}, {"epsilon", 2.0f}},
+             3,
+             {true, true, false, false, false, false}}),
     [](const testing::TestParamInfo<Case>& info) {
       return info.param.op + std::to_string(info.index);
     });
