@@ -16,10 +16,11 @@ namespace {
 // How the text of a flag becomes values of its field.
 enum class Form {
   kPlain,
-  kList,      // split at commas, one element each
-  kBatch,     // "full" is 0
-  kTime,      // 90, 90s, 5m, 2h
-  kStrength,  // a regularizer: "0.01", or "0.01:REGEX" for parameters of these names
+  kList,         // split at commas, one element each
+  kBatch,        // "full" is 0
+  kTime,         // 90, 90s, 5m, 2h
+  kStrength,     // a regularizer: "0.01", or "0.01:REGEX" for parameters of these names
+  kRegularizer,  // its name in front: "orthogonal:0.01", "orthogonal:0.01:REGEX"
 };
 
 struct RecipeFlag {
@@ -35,7 +36,8 @@ std::vector<RecipeFlag> DataTable() {
       {{"val", "PATH", "validation data"}, "data.val"},
       {{"val-split", "SHARE", "hold out this share of the training data instead"},
        "data.val_split"},
-      {{"format", "NAME", "auto, csv, npy, npz, idx, cifar, folder"}, "data.format"},
+      {{"format", "NAME", "auto, csv, npy, npz, idx, cifar10, cifar100, images, or a plugin's"},
+       "data.format"},
       {{"target", "COLUMN", "the label or target: names or indices with commas"}, "data.target"},
       {{"features", "COLUMNS", "the columns that the model reads; all but the target"},
        "data.features"},
@@ -56,7 +58,8 @@ std::vector<RecipeFlag> DataTable() {
 std::vector<RecipeFlag> Table() {
   std::vector<RecipeFlag> table = DataTable();
   const std::vector<RecipeFlag> rest = {
-      {{"loss", "NAME", "auto, ce, bce, mse, mae, huber, nll"}, "loss.name"},
+      {{"loss", "NAME", "auto, ce, bce, mse, mae, huber, nll, quadratic, or a plugin's"},
+       "loss.name"},
       {{"from-logits", "auto,yes,no", "whether the model's output is before softmax or sigmoid"},
        "loss.from_logits"},
       {{"label-smoothing", "X", "in [0, 1)"}, "loss.label_smoothing"},
@@ -69,7 +72,7 @@ std::vector<RecipeFlag> Table() {
       {{"dropout", "RATIO", "of every Dropout of the model"}, "model.dropout"},
       {{"init", "KIND", "keep, he, glorot, normal: new weights first"}, "model.init"},
       {{"optimizer", "NAME",
-        "sgd, momentum, nesterov, adagrad, adadelta, rmsprop, adam, adamw, nadam"},
+        "sgd, momentum, nesterov, adagrad, adadelta, rmsprop, adam, adamw, nadam, or a plugin's"},
        "optimizer"},
       {{"lr", "X", "learning rate"}, "optimizer.lr"},
       {{"beta", "X", "of momentum and nesterov"}, "optimizer.*.beta"},
@@ -87,13 +90,16 @@ std::vector<RecipeFlag> Table() {
       {{"max-norm", "X[:REGEX]", "bound on the norm of a unit's weights", true},
        "regularizer.max_norm",
        Form::kStrength},
+      {{"regularizer", "NAME:X[:REGEX]", "any by its name, a plugin's for instance", true},
+       "regularizer",
+       Form::kRegularizer},
       {{"clip-norm", "X", "of all gradients together"}, "optimizer.clip_norm"},
       {{"clip-value", "X", "of every element of a gradient"}, "optimizer.clip_value"},
       {{"accumulate", "N", "batches an update"}, "optimizer.accumulate"},
       {{"ema", "DECAY", "average the weights; exported as best"}, "optimizer.ema"},
       {{"precision", "f32,bf16", ""}, "optimizer.precision"},
       {{"schedule", "NAME",
-        "constant, step, multistep, exponential, cosine, poly, plateau, onecycle"},
+        "constant, step, multistep, exponential, cosine, poly, plateau, onecycle, or a plugin's"},
        "schedule"},
       {{"step-epochs", "N", "of schedule step"}, "schedule.step.epochs"},
       {{"milestones", "N,N", "epochs of schedule multistep"},
@@ -168,6 +174,14 @@ absl::Status Apply(const RecipeFlag& row, const std::string& text, recipe::Recip
     }
     case Form::kStrength:
       return ApplyStrength(row.path, text, recipe);
+    case Form::kRegularizer: {
+      const std::pair<std::string, std::string> words =
+          absl::StrSplit(text, absl::MaxSplits(':', 1));
+      if (words.second.empty()) {
+        return UsageError("takes a name and its strength, NAME:X, not \"", text, "\"");
+      }
+      return ApplyStrength(absl::StrCat(row.path, ".", words.first), words.second, recipe);
+    }
   }
   return absl::OkStatus();
 }

@@ -106,6 +106,8 @@ struct DataLoader::State {
   std::shared_ptr<const Sampler> sampler;
   uint64_t seed = 0;
   std::vector<FieldPlan> plans;
+  std::vector<Role> roles;  // by field
+  std::vector<std::shared_ptr<const BatchTransform>> batch_transforms;
   int64_t batch_size = 0, batches_per_epoch = 0;
   int workers = 0;
   bool any_chain = false;
@@ -171,8 +173,8 @@ bool DataLoader::State::BorrowColumn(size_t field, absl::Span<const int64_t> row
                                      Slot* slot) const {
   const FieldPlan& plan = plans[field];
   const Tensor* column = dataset->Column(static_cast<int>(field));
-  if (column == nullptr || column->dtype() != plan.dtype || !plan.chain.empty() ||
-      plan.normalizer) {
+  if (!batch_transforms.empty() || column == nullptr || column->dtype() != plan.dtype ||
+      !plan.chain.empty() || plan.normalizer) {
     return false;
   }
   for (size_t k = 1; k < rows.size(); ++k) {
@@ -231,6 +233,14 @@ absl::Status DataLoader::State::Gather(Slot* slot, Scratch* scratch) {
     if (plan.normalizer) {
       plan.normalizer->Apply(batch.fields[i].mutable_data<float>(), batch.size, plan.sample);
     }
+  }
+  for (size_t k = 0; k < batch_transforms.size(); ++k) {
+    const uint64_t key = Mix(Mix(seed, HashName("batch transform")), batch.epoch);
+    Rng rng(Mix(Mix(key, batch.index), k));
+    const absl::Status status =
+        batch_transforms[k]->Apply(absl::MakeSpan(batch.fields), roles, &rng);
+    if (!status.ok())
+      return Annotate(status, absl::StrCat("transform \"", batch_transforms[k]->ToString(), "\""));
   }
   return absl::OkStatus();
 }
@@ -325,6 +335,7 @@ absl::StatusOr<std::unique_ptr<DataLoader>> DataLoader::Create(
                         PlanField(*dataset, dataset->fields()[i], options.formats[i], options));
     state->any_chain = state->any_chain || !plan.chain.empty();
     state->plans.push_back(std::move(plan));
+    state->roles.push_back(dataset->fields()[i].role);
   }
   if (!options.transforms.empty() && !state->any_chain) {
     return DataError(dataset->name(),
@@ -348,6 +359,7 @@ absl::StatusOr<std::unique_ptr<DataLoader>> DataLoader::Create(
   state->dataset = std::move(dataset);
   state->sampler = std::move(sampler);
   state->seed = options.seed;
+  state->batch_transforms = std::move(options.batch_transforms);
   state->slots.resize(state->workers == 0 ? 1 : static_cast<size_t>(ahead) + 1);
   for (Slot& slot : state->slots) GR_RETURN_IF_ERROR(state->AllocateSlot(&slot));
   state->Start();

@@ -40,6 +40,8 @@ struct LoaderOptions {
   uint64_t seed = 0;  // of the transforms
   // Applied to features that are float32 images; see TransformChain.
   std::vector<std::shared_ptr<const Transform>> transforms;
+  // Applied to every batch as it leaves the loader.
+  std::vector<std::shared_ptr<const BatchTransform>> batch_transforms;
   std::vector<FieldFormat> formats;  // one for each field of the dataset; empty: the defaults
 };
 

@@ -38,9 +38,19 @@ constexpr Format kFormats[] = {
     {"images", OpenImageFolder, IsImageFolder},
 };
 
-std::string FormatNames() {
-  return absl::StrJoin(kFormats, ", ",
-                       [](std::string* out, const Format& f) { absl::StrAppend(out, f.name); });
+std::vector<std::string> AllNames(absl::Span<const DataFormat> more) {
+  std::vector<std::string> names = DataFormatNames();
+  for (const DataFormat& format : more) names.push_back(format.name);
+  return names;
+}
+
+// The added format that recognises the path; null: none.
+const DataFormat* Recognise(absl::Span<const DataFormat> more, const std::string& path,
+                            absl::string_view start) {
+  for (const DataFormat& format : more) {
+    if (format.recognises && format.recognises(path, start)) return &format;
+  }
+  return nullptr;
 }
 
 bool IsIdxStart(absl::string_view bytes) {
@@ -56,7 +66,14 @@ bool IsText(absl::string_view bytes) {
 
 }  // namespace
 
-absl::StatusOr<std::string> DetectFormat(const std::string& path) {
+std::vector<std::string> DataFormatNames() {
+  std::vector<std::string> names;
+  for (const Format& format : kFormats) names.push_back(format.name);
+  return names;
+}
+
+absl::StatusOr<std::string> DetectFormat(const std::string& path,
+                                         absl::Span<const DataFormat> more) {
   if (!FileExists(path)) {
     return IoError(path, ": there is no such file or folder; is the path of the data right?");
   }
@@ -64,6 +81,7 @@ absl::StatusOr<std::string> DetectFormat(const std::string& path) {
     for (const Format& format : kFormats) {
       if (format.is_folder != nullptr && format.is_folder(path)) return std::string(format.name);
     }
+    if (const DataFormat* format = Recognise(more, path, "")) return format->name;
     return DataError(path,
                      ": is a folder, but holds neither idx files (train-images-idx3-ubyte), "
                      "nor CIFAR batches (data_batch_1.bin, train.bin), nor a sub-folder of images "
@@ -91,23 +109,27 @@ absl::StatusOr<std::string> DetectFormat(const std::string& path) {
     }
     if (hundred) return std::string("cifar100");
   }
+  if (const DataFormat* format = Recognise(more, path, start)) return format->name;
   if (IsText(start)) return std::string("csv");
-  return DataError(path, ": its format is not known; graphrun reads ", FormatNames(),
-                   ". Say which it is with the format");
+  return DataError(path, ": its format is not known; graphrun reads ",
+                   absl::StrJoin(AllNames(more), ", "), ". Say which it is with the format");
 }
 
-DatasetOr OpenDataset(const std::string& path, const DataOptions& options) {
+DatasetOr OpenDataset(const std::string& path, const DataOptions& options,
+                      absl::Span<const DataFormat> more) {
   std::string name = options.format;
   if (name.empty()) {
-    GR_ASSIGN_OR_RETURN(name, DetectFormat(path));
+    GR_ASSIGN_OR_RETURN(name, DetectFormat(path, more));
   }
-  std::vector<std::string> names;
   for (const Format& format : kFormats) {
     if (name == format.name) return format.open(path, options);
-    names.push_back(format.name);
   }
-  return UsageError("there is no data format \"", name, "\"; there are ", FormatNames(), ".",
-                    DidYouMean(name, names));
+  for (const DataFormat& format : more) {
+    if (name == format.name) return format.open(path, options);
+  }
+  const std::vector<std::string> names = AllNames(more);
+  return UsageError("there is no data format \"", name, "\"; there are ",
+                    absl::StrJoin(names, ", "), ".", DidYouMean(name, names));
 }
 
 }  // namespace graphrun

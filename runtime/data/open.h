@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -9,6 +11,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "runtime/data/dataset.h"
 
 namespace graphrun {
@@ -49,9 +52,25 @@ struct DataOptions {
   bool resize = false;
   int64_t cache_bytes = int64_t{1} << 30;  // images: decoded images are kept up to this
 
+  // Of formats that come from elsewhere (DataFormat), by name.
+  std::map<std::string, std::string> extra = {};
+
   // What a dataset may take in memory; 0: three quarters of the machine's. Errors beyond it:
   // kLimit.
   int64_t max_bytes = 0;
+};
+
+// A format besides those below.
+struct DataFormat {
+  std::string name;      // DataOptions::format
+  std::string provider;  // the plugin that it is from
+  std::string summary;   // one line
+  // Whether a path holds this format; `start`: the file's first bytes, up to 512; none of a folder.
+  // Empty: it must be named.
+  std::function<bool(const std::string& path, absl::string_view start)> recognises;
+  std::function<absl::StatusOr<std::shared_ptr<const Dataset>>(const std::string& path,
+                                                               const DataOptions& options)>
+      open;
 };
 
 // Formats, from the first bytes of a file or the names in a folder:
@@ -69,9 +88,14 @@ struct DataOptions {
 // Errors: DataError with file, row and column for what is wrong inside; IoError; UsageError for
 // options that make no sense.
 absl::StatusOr<std::shared_ptr<const Dataset>> OpenDataset(const std::string& path,
-                                                           const DataOptions& options = {});
+                                                           const DataOptions& options = {},
+                                                           absl::Span<const DataFormat> more = {});
 
 // The format that OpenDataset would read the path as. Errors: DataError that lists the formats.
-absl::StatusOr<std::string> DetectFormat(const std::string& path);
+absl::StatusOr<std::string> DetectFormat(const std::string& path,
+                                         absl::Span<const DataFormat> more = {});
+
+// The names of the formats above.
+std::vector<std::string> DataFormatNames();
 
 }  // namespace graphrun

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -12,6 +13,8 @@
 #include "absl/types/span.h"
 #include "runtime/base/rng.h"
 #include "runtime/base/shape.h"
+#include "runtime/base/tensor.h"
+#include "runtime/data/dataset.h"
 
 namespace graphrun {
 
@@ -37,6 +40,39 @@ class Transform {
   virtual double Cost() const { return 4; }
 };
 
+// A random change of a whole batch, after the changes of its samples: mixup. Any number of threads
+// may use one at once.
+class BatchTransform {
+ public:
+  virtual ~BatchTransform() = default;
+  // As it stands in a specification: "mixup:0.2".
+  virtual std::string ToString() const = 0;
+  // Changes fields in place: fields[i] is [rows, sample...] as the loader hands it out, undefined
+  // where nobody wants it; roles[i] says what it is. Sizes and types stay. Every choice comes from
+  // `rng`.
+  virtual absl::Status Apply(absl::Span<Tensor> fields, absl::Span<const Role> roles,
+                             Rng* rng) const = 0;
+};
+
+// A transform besides those below; it changes samples (`make`) or batches (`make_batch`).
+struct TransformKind {
+  std::string name;
+  std::string provider;  // the plugin that it is from
+  std::string form;      // for messages: "mixup[:ALPHA]"
+  struct Argument {
+    std::string name;
+    double initial = 0;       // where it is left out
+    double min = 0, max = 0;  // inclusive
+    bool required = false, whole = false;
+  };
+  std::vector<Argument> arguments;  // the required ones first
+  std::function<absl::StatusOr<std::shared_ptr<const Transform>>(absl::Span<const double> values,
+                                                                 double range)>
+      make;
+  std::function<absl::StatusOr<std::shared_ptr<const BatchTransform>>(absl::Span<const double>)>
+      make_batch;
+};
+
 // Transforms in the order in which a specification names them:
 //
 //   hflip[:P]       mirrors left and right with probability P (0.5)
@@ -57,6 +93,18 @@ class Transform {
 // Errors: UsageError that names the part, and the transform that was probably meant.
 absl::StatusOr<std::vector<std::shared_ptr<const Transform>>> ParseTransforms(
     absl::string_view spec, double range = 1);
+
+// The same and more: `more` holds kinds that may be named besides. What changes batches comes after
+// all that changes samples.
+struct Augmentation {
+  std::vector<std::shared_ptr<const Transform>> transforms;
+  std::vector<std::shared_ptr<const BatchTransform>> batch_transforms;
+};
+absl::StatusOr<Augmentation> ParseAugmentation(absl::string_view spec, double range,
+                                               absl::Span<const TransformKind> more);
+
+// The names of the transforms above.
+std::vector<std::string> TransformNames();
 
 // Transforms applied one after the other to samples of given sizes.
 class TransformChain {

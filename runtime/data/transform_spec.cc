@@ -1,4 +1,5 @@
 // ParseTransforms: the text of --augment.
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <utility>
@@ -149,32 +150,85 @@ absl::StatusOr<TransformPtr> MakeTransform(const TransformSpec& spec, absl::stri
   return spec.make(values, range);
 }
 
+// The arguments of a kind that is not built in, from the words behind its name.
+absl::StatusOr<std::vector<double>> ReadArguments(const TransformKind& kind, absl::string_view part,
+                                                  const std::vector<std::string>& words) {
+  if (words.size() > kind.arguments.size()) return BadPart(part, "too many numbers", kind.form);
+  std::vector<double> values;
+  for (size_t i = 0; i < kind.arguments.size(); ++i) {
+    const TransformKind::Argument& a = kind.arguments[i];
+    double value = a.initial;
+    if (i >= words.size() && a.required) return BadPart(part, "a number is missing", kind.form);
+    if (i < words.size() && (!absl::SimpleAtod(words[i], &value) || !std::isfinite(value))) {
+      return BadPart(part, absl::StrCat("\"", words[i], "\" is not a number"), kind.form);
+    }
+    if (!(value >= a.min && value <= a.max) || (a.whole && value != std::floor(value))) {
+      return BadPart(part,
+                     absl::StrCat(a.name, " must be a ", a.whole ? "whole " : "", "number between ",
+                                  a.min, " and ", a.max, "; ", value, " was given"),
+                     kind.form);
+    }
+    values.push_back(value);
+  }
+  return values;
+}
+
+absl::Status AddKind(const TransformKind& kind, absl::string_view part,
+                     const std::vector<std::string>& words, double range, Augmentation* all) {
+  GR_ASSIGN_OR_RETURN(const std::vector<double> values, ReadArguments(kind, part, words));
+  if (kind.make_batch) {
+    GR_ASSIGN_OR_RETURN(auto made, kind.make_batch(values));
+    all->batch_transforms.push_back(std::move(made));
+  } else {
+    GR_ASSIGN_OR_RETURN(auto made, kind.make(values, range));
+    all->transforms.push_back(std::move(made));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
+std::vector<std::string> TransformNames() {
+  std::vector<std::string> names;
+  for (const TransformSpec& s : TransformSpecs()) names.push_back(s.name);
+  return names;
+}
+
 absl::StatusOr<std::vector<TransformPtr>> ParseTransforms(absl::string_view spec, double range) {
-  std::vector<TransformPtr> transforms;
+  GR_ASSIGN_OR_RETURN(Augmentation all, ParseAugmentation(spec, range, {}));
+  return std::move(all.transforms);
+}
+
+absl::StatusOr<Augmentation> ParseAugmentation(absl::string_view spec, double range,
+                                               absl::Span<const TransformKind> more) {
+  Augmentation all;
   const absl::string_view text = absl::StripAsciiWhitespace(spec);
-  if (text.empty() || text == "none") return transforms;
+  if (text.empty() || text == "none") return all;
   const std::vector<TransformSpec> specs = TransformSpecs();
   for (const absl::string_view raw : absl::StrSplit(text, ',')) {
     const absl::string_view part = absl::StripAsciiWhitespace(raw);
     std::vector<std::string> words = absl::StrSplit(part, ':');
     const std::string name = words[0];
     words.erase(words.begin());
-    const TransformSpec* found = nullptr;
-    std::vector<std::string> names;
-    for (const TransformSpec& s : specs) {
-      if (name == s.name) found = &s;
-      names.push_back(s.name);
+    const auto found = std::find_if(specs.begin(), specs.end(),
+                                    [&](const TransformSpec& s) { return name == s.name; });
+    if (found != specs.end()) {
+      GR_ASSIGN_OR_RETURN(TransformPtr transform, MakeTransform(*found, part, words, range));
+      all.transforms.push_back(std::move(transform));
+      continue;
     }
-    if (found == nullptr) {
-      return UsageError("augmentation \"", part, "\": there is no transform \"", name,
-                        "\"; there are ", absl::StrJoin(names, ", "), ".", DidYouMean(name, names));
+    const auto added = std::find_if(more.begin(), more.end(),
+                                    [&](const TransformKind& k) { return name == k.name; });
+    if (added != more.end()) {
+      GR_RETURN_IF_ERROR(AddKind(*added, part, words, range, &all));
+      continue;
     }
-    GR_ASSIGN_OR_RETURN(TransformPtr transform, MakeTransform(*found, part, words, range));
-    transforms.push_back(std::move(transform));
+    std::vector<std::string> names = TransformNames();
+    for (const TransformKind& k : more) names.push_back(k.name);
+    return UsageError("augmentation \"", part, "\": there is no transform \"", name,
+                      "\"; there are ", absl::StrJoin(names, ", "), ".", DidYouMean(name, names));
   }
-  return transforms;
+  return all;
 }
 
 }  // namespace graphrun

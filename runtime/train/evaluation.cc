@@ -11,17 +11,19 @@ namespace graphrun {
 
 absl::StatusOr<std::unique_ptr<Predictor>> Predictor::Create(
     const Graph& model, const OpRegistry& registry, const recipe::Recipe& recipe,
-    const std::string& path, bool target_required, const SessionOptions& options) {
+    const std::string& path, bool target_required, const SessionOptions& options,
+    const TrainRegistry& parts) {
   auto predictor = std::unique_ptr<Predictor>(new Predictor());
+  predictor->parts_ = parts;
   std::shared_ptr<Graph> graph = model.Clone();
   for (Value* v : graph->initializers())
     if (v->is_graph_input()) graph->HideInput(v);
   if (graph->outputs().empty()) return ModelError("the model has no output");
   GR_RETURN_IF_ERROR(ToInferenceForm(*graph, registry));
-  GR_ASSIGN_OR_RETURN(predictor->data_,
-                      OpenEvaluationData(recipe.data(), path, graph->inputs(), target_required));
+  GR_ASSIGN_OR_RETURN(predictor->data_, OpenEvaluationData(recipe.data(), path, graph->inputs(),
+                                                           target_required, parts));
   GR_ASSIGN_OR_RETURN(predictor->loader_,
-                      MakeLoader(predictor->data_, predictor->data_.train, recipe, false));
+                      MakeLoader(predictor->data_, predictor->data_.train, recipe, false, parts));
   const Node* last = graph->outputs()[0]->producer();
   const OpDef* def = last == nullptr ? nullptr : registry.Find(*last);
   const OutputLink link = def == nullptr ? OutputLink::kNone : def->link();
@@ -80,7 +82,8 @@ absl::StatusOr<Evaluation> EvaluateModel(Predictor* predictor, std::vector<std::
         if (metrics.empty()) {
           if (names.empty()) names = DefaultMetrics(predictor->data(), output);
           for (const std::string& name : names) {
-            GR_ASSIGN_OR_RETURN(std::unique_ptr<Metric> metric, MakeMetric(name, options));
+            GR_ASSIGN_OR_RETURN(std::unique_ptr<Metric> metric,
+                                predictor->parts().NewMetric(name, options));
             metrics.push_back(std::move(metric));
           }
         }

@@ -11,6 +11,7 @@
 #include "runtime/report/confusion.h"
 #include "runtime/report/metric.h"
 #include "runtime/train/train_data.h"
+#include "runtime/train/train_registry.h"
 
 namespace graphrun {
 
@@ -20,7 +21,8 @@ class Predictor {
   // Errors: those of OpenEvaluationData and of planning.
   static absl::StatusOr<std::unique_ptr<Predictor>> Create(
       const Graph& model, const OpRegistry& registry, const recipe::Recipe& recipe,
-      const std::string& path, bool target_required, const SessionOptions& options);
+      const std::string& path, bool target_required, const SessionOptions& options,
+      const TrainRegistry& parts = TrainRegistry());
 
   // Calls `take` for each batch in the order of the data: its rows, the model's first output, and
   // the target (undefined where the data has none).
@@ -29,6 +31,7 @@ class Predictor {
                        take);
 
   const TrainData& data() const { return data_; }
+  const TrainRegistry& parts() const { return parts_; }
   // The model's output is before softmax or sigmoid, or the logarithm of probabilities: metrics are
   // to take it as logits. Meaningful for classes.
   bool logits() const { return logits_; }
@@ -36,6 +39,7 @@ class Predictor {
  private:
   Predictor() = default;
   TrainData data_;
+  TrainRegistry parts_;
   std::unique_ptr<DataLoader> loader_;
   std::unique_ptr<Session> session_;
   bool logits_ = false;

@@ -4,7 +4,7 @@
 
 #include "proto/recipe.pb.h"
 #include "runtime/base/status.h"
-#include "runtime/base/text.h"
+#include "runtime/train/train_registry.h"
 
 namespace graphrun {
 namespace {
@@ -141,27 +141,46 @@ class Huber : public Loss {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Loss>> MakeLoss(const recipe::Loss& r) {
-  using Result = std::unique_ptr<Loss>;
-  if (r.label_smoothing() < 0 || r.label_smoothing() >= 1) {
-    return UsageError("loss.label_smoothing is ", r.label_smoothing(), " but must be in [0, 1)");
+void AddLosses(PartTable<Loss>* table) {
+  using P = HyperParameter;
+  using Values = absl::Span<const double>;
+  using Result = absl::StatusOr<std::unique_ptr<Loss>>;
+  const auto add = [&](const char* name, const char* summary, std::vector<P> parameters,
+                       Result (*make)(Values)) {
+    GR_CHECK(table->Add({name, summary, "", std::move(parameters)}, make).ok());
+  };
+  add("ce", "cross-entropy of classes", {P::Decay("label_smoothing", 0)},
+      [](Values v) -> Result { return std::make_unique<CrossEntropy>(v[0]); });
+  add("nll", "-log p for a model whose output is log p", {},
+      [](Values v) -> Result { return std::make_unique<NegativeLogLikelihood>(); });
+  add("bce", "cross-entropy of two classes, or of several labels", {},
+      [](Values v) -> Result { return std::make_unique<BinaryCrossEntropy>(); });
+  add("mse", "mean squared error", {},
+      [](Values v) -> Result { return std::make_unique<MeanSquaredError>(); });
+  add("quadratic", "half the squared error summed over the outputs", {},
+      [](Values v) -> Result { return std::make_unique<Quadratic>(); });
+  add("mae", "mean absolute error", {},
+      [](Values v) -> Result { return std::make_unique<MeanAbsoluteError>(); });
+  add("huber", "squared near 0, absolute beyond huber_delta", {P::Positive("huber_delta", 1)},
+      [](Values v) -> Result { return std::make_unique<Huber>(v[0]); });
+}
+
+absl::StatusOr<std::unique_ptr<Loss>> MakeLoss(const recipe::Loss& r, const TrainRegistry& parts) {
+  PartChoice choice{r.name(), {r.number().begin(), r.number().end()}};
+  const auto* row = parts.losses.Find(r.name());
+  if (row == nullptr) return NoSuchPart("loss", r.name(), parts.losses.Names());
+  for (const HyperParameter& p : row->info.parameters) {
+    if (p.name == "label_smoothing" && r.has_label_smoothing())
+      choice.numbers[p.name] = r.label_smoothing();
+    if (p.name == "huber_delta" && r.has_huber_delta()) choice.numbers[p.name] = r.huber_delta();
   }
-  if (r.label_smoothing() > 0 && r.name() != "ce") {
+  if (r.label_smoothing() != 0 && choice.numbers.count("label_smoothing") == 0)
     return UsageError("loss.label_smoothing needs the loss ce, not ", r.name());
-  }
-  if (r.name() == "ce") return Result(std::make_unique<CrossEntropy>(r.label_smoothing()));
-  if (r.name() == "nll") return Result(std::make_unique<NegativeLogLikelihood>());
-  if (r.name() == "bce") return Result(std::make_unique<BinaryCrossEntropy>());
-  if (r.name() == "mse") return Result(std::make_unique<MeanSquaredError>());
-  if (r.name() == "quadratic") return Result(std::make_unique<Quadratic>());
-  if (r.name() == "mae") return Result(std::make_unique<MeanAbsoluteError>());
-  if (r.name() == "huber") {
-    if (!(r.huber_delta() > 0))
-      return UsageError("loss.huber_delta is ", r.huber_delta(), " but must be above 0");
-    return Result(std::make_unique<Huber>(r.huber_delta()));
-  }
-  const std::vector<std::string> names = {"ce", "nll", "bce", "mse", "quadratic", "mae", "huber"};
-  return UsageError("there is no loss \"", r.name(), "\"", DidYouMean(r.name(), names));
+  return parts.losses.Make(choice);
+}
+
+absl::StatusOr<std::unique_ptr<Loss>> MakeLoss(const recipe::Loss& recipe) {
+  return MakeLoss(recipe, TrainRegistry());
 }
 
 }  // namespace graphrun

@@ -6,12 +6,15 @@
 
 #include "runtime/op/expr.h"
 #include "runtime/op/op_def.h"
+#include "runtime/train/part_table.h"
 
 namespace graphrun::recipe {
 class Loss;
 }
 
 namespace graphrun {
+
+class TrainRegistry;
 
 // What a data set must offer as the target.
 enum class LossTarget {
@@ -37,8 +40,14 @@ class Loss {
   virtual Expr Emit(const LossInputs& in, bool logits) const = 0;
 };
 
-// The loss that a recipe names. "auto" must have been resolved before. Errors: kUsage with the
-// names there are.
+// The loss that a recipe names, of those that `parts` has. "auto" must have been resolved before.
+// Errors: kUsage with the names there are.
+absl::StatusOr<std::unique_ptr<Loss>> MakeLoss(const recipe::Loss& recipe,
+                                               const TrainRegistry& parts);
+// Of the built-in ones.
 absl::StatusOr<std::unique_ptr<Loss>> MakeLoss(const recipe::Loss& recipe);
+
+// Adds the built-in ones.
+void AddLosses(PartTable<Loss>* table);
 
 }  // namespace graphrun

@@ -5,18 +5,29 @@
 #include "runtime/train/adam.h"
 #include "runtime/train/adaptive.h"
 #include "runtime/train/sgd.h"
+#include "runtime/train/train_registry.h"
 
 namespace graphrun {
 namespace {
 
-absl::Status InRange(const char* field, double value, double low, double high) {
-  if (value >= low && value < high) return absl::OkStatus();
-  return UsageError("optimizer.", field, " is ", value, " but must be in [", low, ", ", high, ")");
+using P = HyperParameter;
+using Values = absl::Span<const double>;
+
+// A factory that hands the values to the optimizer's constructor in their order.
+template <typename T, size_t... I>
+PartTable<Optimizer>::Factory Make(std::index_sequence<I...>) {
+  return []([[maybe_unused]] Values v) -> absl::StatusOr<std::unique_ptr<Optimizer>> {
+    return std::make_unique<T>(v[I]...);
+  };
 }
 
-absl::Status Positive(const char* field, double value) {
-  if (value > 0) return absl::OkStatus();
-  return UsageError("optimizer.", field, " is ", value, " but must be above 0");
+template <typename T, size_t kNumbers>
+void AddOne(PartTable<Optimizer>* table, const char* name, const char* summary,
+            const P (&parameters)[kNumbers]) {
+  GR_CHECK(table
+               ->Add({name, summary, "", {parameters, parameters + kNumbers}},
+                     Make<T>(std::make_index_sequence<kNumbers>()))
+               .ok());
 }
 
 }  // namespace
@@ -25,54 +36,44 @@ Expr PowerOfStep(double beta, Expr step) {
   return Pow(step.builder()->Scalar(DType::kFloat64, beta), step);
 }
 
-absl::StatusOr<std::unique_ptr<Optimizer>> MakeOptimizer(const recipe::Optimizer& r) {
-  using Result = std::unique_ptr<Optimizer>;
-  switch (r.kind_case()) {
-    case recipe::Optimizer::KIND_NOT_SET:
-    case recipe::Optimizer::kAdam:
-      GR_RETURN_IF_ERROR(InRange("adam.beta1", r.adam().beta1(), 0, 1));
-      GR_RETURN_IF_ERROR(InRange("adam.beta2", r.adam().beta2(), 0, 1));
-      GR_RETURN_IF_ERROR(Positive("adam.epsilon", r.adam().epsilon()));
-      return Result(std::make_unique<Adam>(r.adam().beta1(), r.adam().beta2(), r.adam().epsilon()));
-    case recipe::Optimizer::kAdamw:
-      GR_RETURN_IF_ERROR(InRange("adamw.beta1", r.adamw().beta1(), 0, 1));
-      GR_RETURN_IF_ERROR(InRange("adamw.beta2", r.adamw().beta2(), 0, 1));
-      GR_RETURN_IF_ERROR(Positive("adamw.epsilon", r.adamw().epsilon()));
-      return Result(std::make_unique<AdamW>(r.adamw().beta1(), r.adamw().beta2(),
-                                            r.adamw().epsilon(), r.adamw().weight_decay()));
-    case recipe::Optimizer::kNadam:
-      GR_RETURN_IF_ERROR(InRange("nadam.beta1", r.nadam().beta1(), 0, 1));
-      GR_RETURN_IF_ERROR(InRange("nadam.beta2", r.nadam().beta2(), 0, 1));
-      GR_RETURN_IF_ERROR(Positive("nadam.epsilon", r.nadam().epsilon()));
-      return Result(std::make_unique<Nadam>(r.nadam().beta1(), r.nadam().beta2(),
-                                            r.nadam().epsilon(), r.nadam().momentum_decay()));
-    case recipe::Optimizer::kSgd:
-      return Result(std::make_unique<Sgd>());
-    case recipe::Optimizer::kMomentum:
-      GR_RETURN_IF_ERROR(InRange("momentum.beta", r.momentum().beta(), 0, 1));
-      return Result(std::make_unique<Momentum>(r.momentum().beta(),
-                                               r.momentum().form() == recipe::Momentum::TEXTBOOK
-                                                   ? Momentum::Form::kTextbook
-                                                   : Momentum::Form::kTorch));
-    case recipe::Optimizer::kNesterov:
-      GR_RETURN_IF_ERROR(InRange("nesterov.beta", r.nesterov().beta(), 0, 1));
-      return Result(std::make_unique<Nesterov>(r.nesterov().beta()));
-    case recipe::Optimizer::kAdagrad:
-      GR_RETURN_IF_ERROR(Positive("adagrad.epsilon", r.adagrad().epsilon()));
-      return Result(std::make_unique<Adagrad>(r.adagrad().epsilon()));
-    case recipe::Optimizer::kAdadelta:
-      GR_RETURN_IF_ERROR(InRange("adadelta.rho", r.adadelta().rho(), 0, 1));
-      GR_RETURN_IF_ERROR(Positive("adadelta.epsilon", r.adadelta().epsilon()));
-      return Result(std::make_unique<Adadelta>(r.adadelta().rho(), r.adadelta().epsilon()));
-    case recipe::Optimizer::kRmsprop:
-      GR_RETURN_IF_ERROR(InRange("rmsprop.rho", r.rmsprop().rho(), 0, 1));
-      GR_RETURN_IF_ERROR(Positive("rmsprop.epsilon", r.rmsprop().epsilon()));
-      return Result(std::make_unique<Rmsprop>(r.rmsprop().rho(), r.rmsprop().epsilon()));
-    case recipe::Optimizer::kPlugin:
-      return UsageError("optimizer.plugin \"", r.plugin().name(),
-                        "\" is not loaded. Load it with --plugin PATH");
-  }
-  return InternalError("an optimizer that MakeOptimizer does not know");
+void AddOptimizers(PartTable<Optimizer>* table) {
+  GR_CHECK(
+      table->Add({"sgd", "stochastic gradient descent", "", {}}, Make<Sgd>(std::index_sequence<>()))
+          .ok());
+  const P form = {"form", 1, 0, 1, false, false, "0: textbook, 1: torch"};
+  GR_CHECK(table
+               ->Add({"momentum", "with momentum", "", {P::Decay("beta", 0.9), form}},
+                     [](Values v) -> absl::StatusOr<std::unique_ptr<Optimizer>> {
+                       return std::make_unique<Momentum>(
+                           v[0], v[1] == 0 ? Momentum::Form::kTextbook : Momentum::Form::kTorch);
+                     })
+               .ok());
+  const P beta1 = P::Decay("beta1", 0.9), beta2 = P::Decay("beta2", 0.999);
+  const P epsilon = P::Positive("epsilon", 1e-8);
+  AddOne<Nesterov>(table, "nesterov", "Nesterov's accelerated gradient", {P::Decay("beta", 0.9)});
+  AddOne<Adagrad>(table, "adagrad", "rates by the sum of squared gradients",
+                  {P::Positive("epsilon", 1e-10)});
+  AddOne<Adadelta>(table, "adadelta", "steps in the units of the parameters",
+                   {P::Decay("rho", 0.95), P::Positive("epsilon", 1e-6)});
+  AddOne<Rmsprop>(table, "rmsprop", "rates by the mean of squared gradients",
+                  {P::Decay("rho", 0.9), epsilon});
+  AddOne<Adam>(table, "adam", "momentum and rates by the mean of squared gradients",
+               {beta1, beta2, epsilon});
+  AddOne<AdamW>(table, "adamw", "Adam with decoupled weight decay",
+                {beta1, beta2, epsilon, P::Any("weight_decay", 0.01)});
+  AddOne<Nadam>(table, "nadam", "Adam with Nesterov's look-ahead",
+                {beta1, beta2, epsilon, P::Any("momentum_decay", 0.004)});
+}
+
+absl::StatusOr<std::unique_ptr<Optimizer>> MakeOptimizer(const recipe::Optimizer& recipe,
+                                                         const TrainRegistry& parts) {
+  PartChoice choice = ChoiceOf(recipe);
+  if (choice.name.empty()) choice.name = "adam";
+  return parts.optimizers.Make(choice);
+}
+
+absl::StatusOr<std::unique_ptr<Optimizer>> MakeOptimizer(const recipe::Optimizer& recipe) {
+  return MakeOptimizer(recipe, TrainRegistry());
 }
 
 }  // namespace graphrun

@@ -7,12 +7,15 @@
 #include <vector>
 
 #include "runtime/op/expr.h"
+#include "runtime/train/part_table.h"
 
 namespace graphrun::recipe {
 class Optimizer;
 }
 
 namespace graphrun {
+
+class TrainRegistry;
 
 // What an update may read. All of one element type (the parameter's) but `step`.
 struct UpdateInputs {
@@ -45,8 +48,15 @@ class Optimizer {
   virtual UpdateOutputs Emit(const UpdateInputs& in) const = 0;
 };
 
-// The optimizer that a recipe names; an error (kUsage) for hyper-parameters out of range.
+// The optimizer that a recipe names (none: adam), of those that `parts` has. Errors: kUsage for
+// names and hyper-parameters.
+absl::StatusOr<std::unique_ptr<Optimizer>> MakeOptimizer(const recipe::Optimizer& recipe,
+                                                         const TrainRegistry& parts);
+// Of the built-in ones.
 absl::StatusOr<std::unique_ptr<Optimizer>> MakeOptimizer(const recipe::Optimizer& recipe);
+
+// Adds the built-in ones. Hyper-parameters are named as in recipes.
+void AddOptimizers(PartTable<Optimizer>* table);
 
 // beta^step in double precision, as a scalar of w's element type: bias corrections lose digits in
 // float32.

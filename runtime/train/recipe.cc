@@ -18,6 +18,7 @@
 #include "runtime/base/status.h"
 #include "runtime/base/text.h"
 #include "runtime/report/json.h"
+#include "runtime/train/part_table.h"
 
 namespace graphrun {
 namespace {
@@ -109,6 +110,64 @@ absl::Status SetScalar(pb::Message* message, const pb::FieldDescriptor* field,
   }
 }
 
+// The kind "plugin" of a message, a PluginOptimizer for instance; null where it has none.
+const pb::FieldDescriptor* PluginKind(const pb::Descriptor& type) {
+  const pb::FieldDescriptor* field = type.FindFieldByName("plugin");
+  return field != nullptr && field->containing_oneof() != nullptr ? field : nullptr;
+}
+
+// Names the part of a plugin; the numbers of another one are forgotten. Whether there is such a
+// part is known once plugins are loaded (TrainRegistry).
+absl::Status ChoosePlugin(pb::Message* plugin, absl::string_view name) {
+  const pb::Reflection& r = *plugin->GetReflection();
+  const pb::FieldDescriptor* field = plugin->GetDescriptor()->FindFieldByName("name");
+  if (name.empty()) return UsageError("a name is missing");
+  if (r.GetString(*plugin, field) != std::string(name)) {
+    r.ClearField(plugin, plugin->GetDescriptor()->FindFieldByName("number"));
+    r.SetString(plugin, field, std::string(name));
+  }
+  return absl::OkStatus();
+}
+
+// Sets a number in the field "number" of a message.
+absl::Status SetNumber(pb::Message* message, absl::string_view name, absl::string_view value) {
+  const pb::FieldDescriptor* numbers = message->GetDescriptor()->FindFieldByName("number");
+  pb::Message* entry = message->GetReflection()->AddMessage(message, numbers);
+  GR_RETURN_IF_ERROR(SetScalar(entry, numbers->message_type()->map_key(), name));
+  return Annotate(SetScalar(entry, numbers->message_type()->map_value(), value), name);
+}
+
+// What a path may say of a part that is none of the built-in ones: "optimizer.lion.beta1",
+// "regularizer.orthogonal" (its strength), "loss.focal.gamma"; and "optimizer.plugin.beta1". False
+// where the path is none of these.
+absl::StatusOr<bool> SetOfPlugin(pb::Message* message, absl::Span<const std::string> path,
+                                 absl::string_view value) {
+  const pb::Descriptor& type = *message->GetDescriptor();
+  if (path.size() > 2 || path[0].empty() || path[0] == "*" ||
+      type.FindFieldByName(path[0]) != nullptr) {
+    return false;
+  }
+  const pb::FieldDescriptor* name = type.FindFieldByName("name");
+  const bool numbers = type.FindFieldByName("number") != nullptr;
+  if (const pb::FieldDescriptor* plugin = PluginKind(type); plugin != nullptr) {
+    const bool strength = path.size() == 1 && type.FindFieldByName("parameters") != nullptr;
+    if (path.size() == 1 && !strength) return false;
+    pb::Message* part = message->GetReflection()->MutableMessage(message, plugin);
+    GR_RETURN_IF_ERROR(ChoosePlugin(part, path[0]));
+    GR_RETURN_IF_ERROR(SetNumber(part, strength ? kStrength : path[1], value));
+    return true;
+  }
+  if (!numbers || name == nullptr) return false;
+  if (path.size() == 1 && type.field_count() == 2) {
+    GR_RETURN_IF_ERROR(SetNumber(message, path[0], value));
+    return true;
+  }
+  if (path.size() != 2) return false;
+  GR_RETURN_IF_ERROR(ChoosePlugin(message, path[0]));
+  GR_RETURN_IF_ERROR(SetNumber(message, path[1], value));
+  return true;
+}
+
 // Chooses the kind of a message by its name: "adam" of an Optimizer.
 absl::Status ChooseKind(pb::Message* message, const pb::FieldDescriptor* owner,
                         absl::string_view value) {
@@ -127,6 +186,9 @@ absl::Status ChooseKind(pb::Message* message, const pb::FieldDescriptor* owner,
     kinds.emplace_back(f->name());
   }
   const std::string name(owner->name());
+  if (const pb::FieldDescriptor* plugin = PluginKind(type); plugin != nullptr) {
+    return ChoosePlugin(message->GetReflection()->MutableMessage(message, plugin), value);
+  }
   if (kinds.empty()) {
     return UsageError(name, " holds fields of its own: set one of ",
                       absl::StrJoin(FieldNames(type), ", "), " as ", name, ".FIELD=...");
@@ -165,6 +227,10 @@ absl::Status SetField(pb::Message* message, absl::Span<const std::string> path,
       return UsageError("\"", name, "\": an element of a list is NAME[0], NAME[1], ...");
     }
     name.resize(bracket);
+  }
+  if (index < 0) {
+    GR_ASSIGN_OR_RETURN(const bool done, SetOfPlugin(message, path, value));
+    if (done) return absl::OkStatus();
   }
   GR_ASSIGN_OR_RETURN(const pb::FieldDescriptor* field, FindField(*message, name));
   const pb::Reflection& r = *message->GetReflection();
@@ -310,12 +376,31 @@ absl::Status ReadMember(const JsonValue& value, const std::string& text, size_t*
   return ChooseKind(inner, field, ScalarText(value));
 }
 
+// A member that is no field: {"lion": {"beta1": 0.9}} of an optimizer, {"orthogonal": 0.1} of a
+// regularizer.
+absl::Status ReadPluginMember(const std::string& name, const JsonValue& value,
+                              pb::Message* message) {
+  const auto set = [&](const std::vector<std::string>& path, const JsonValue& number) {
+    auto done = SetOfPlugin(message, path, ScalarText(number));
+    if (!done.ok()) return done.status();
+    return *done ? absl::OkStatus() : NoField(*message->GetDescriptor(), name);
+  };
+  if (!value.is_object()) return set({name}, value);
+  if (value.members().empty() && PluginKind(*message->GetDescriptor()) != nullptr) {
+    const pb::FieldDescriptor* plugin = PluginKind(*message->GetDescriptor());
+    return ChoosePlugin(message->GetReflection()->MutableMessage(message, plugin), name);
+  }
+  if (value.members().empty()) return NoField(*message->GetDescriptor(), name);
+  for (const auto& [word, number] : value.members()) GR_RETURN_IF_ERROR(set({name, word}, number));
+  return absl::OkStatus();
+}
+
 absl::Status ReadObject(const JsonValue& object, const std::string& text, size_t* at,
                         pb::Message* message) {
   for (const auto& [name, value] : object.members()) {
     const std::string place = PlaceOfKey(text, name, at);
     const pb::FieldDescriptor* field = message->GetDescriptor()->FindFieldByName(name);
-    absl::Status status = field == nullptr ? NoField(*message->GetDescriptor(), name)
+    absl::Status status = field == nullptr ? ReadPluginMember(name, value, message)
                                            : ReadMember(value, text, at, field, message);
     if (!status.ok() && !absl::StartsWith(status.message(), "line ")) {
       status = UsageError(place, std::string(status.message()));

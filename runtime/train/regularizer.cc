@@ -1,7 +1,9 @@
 #include "runtime/train/regularizer.h"
 
+#include "absl/strings/str_join.h"
 #include "proto/recipe.pb.h"
 #include "runtime/base/status.h"
+#include "runtime/train/train_registry.h"
 
 namespace graphrun {
 namespace {
@@ -11,10 +13,10 @@ class Elastic : public Regularizer {
  public:
   Elastic(std::string name, double l1, double l2) : name_(std::move(name)), l1_(l1), l2_(l2) {}
   std::string name() const override { return name_; }
-  Expr Gradient(Expr w) const override {
+  Expr Gradient(Expr w, const ParameterRole& role) const override {
     return Sum(l1_ != 0 ? l1_ * Sign(w) : Expr(), l2_ != 0 ? l2_ * w : Expr());
   }
-  Expr Penalty(Expr w) const override {
+  Expr Penalty(Expr w, const ParameterRole& role) const override {
     return Sum(l1_ != 0 ? l1_ * ReduceSum(Abs(w), {}, false) : Expr(),
                l2_ != 0 ? 0.5 * l2_ * ReduceSum(Square(w), {}, false) : Expr());
   }
@@ -62,41 +64,41 @@ class MaxNorm : public Regularizer {
   double c_;
 };
 
-absl::Status NotNegative(const char* field, double value) {
-  if (value >= 0) return absl::OkStatus();
-  return UsageError("regularizer.", field, " is ", value, " but must be 0 or more");
-}
-
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Regularizer>> MakeRegularizer(const recipe::Regularizer& r) {
-  using Result = std::unique_ptr<Regularizer>;
-  switch (r.kind_case()) {
-    case recipe::Regularizer::kL1:
-      GR_RETURN_IF_ERROR(NotNegative("l1", r.l1()));
-      return Result(std::make_unique<Elastic>("l1", r.l1(), 0));
-    case recipe::Regularizer::kL2:
-      GR_RETURN_IF_ERROR(NotNegative("l2", r.l2()));
-      return Result(std::make_unique<Elastic>("l2", 0, r.l2()));
-    case recipe::Regularizer::kElastic:
-      GR_RETURN_IF_ERROR(NotNegative("elastic.l1", r.elastic().l1()));
-      GR_RETURN_IF_ERROR(NotNegative("elastic.l2", r.elastic().l2()));
-      return Result(std::make_unique<Elastic>("elastic", r.elastic().l1(), r.elastic().l2()));
-    case recipe::Regularizer::kWeightDecay:
-      GR_RETURN_IF_ERROR(NotNegative("weight_decay", r.weight_decay()));
-      return Result(std::make_unique<WeightDecay>(r.weight_decay()));
-    case recipe::Regularizer::kMaxNorm:
-      if (!(r.max_norm() > 0))
-        return UsageError("regularizer.max_norm is ", r.max_norm(), " but must be above 0");
-      return Result(std::make_unique<MaxNorm>(r.max_norm()));
-    case recipe::Regularizer::kPlugin:
-      return UsageError("regularizer.plugin \"", r.plugin().name(),
-                        "\" is not loaded. Load it with --plugin PATH");
-    case recipe::Regularizer::KIND_NOT_SET:
-      return UsageError(
-          "a regularizer without a kind. Give l1, l2, elastic, weight_decay or max_norm");
+void AddRegularizers(PartTable<Regularizer>* table) {
+  using P = HyperParameter;
+  using Values = absl::Span<const double>;
+  using Result = absl::StatusOr<std::unique_ptr<Regularizer>>;
+  const P strength = P::NotNegative(kStrength, 0);
+  const auto add = [&](const char* name, const char* summary, std::vector<P> parameters,
+                       Result (*make)(Values)) {
+    GR_CHECK(table->Add({name, summary, "", std::move(parameters)}, make).ok());
+  };
+  add("l1", "penalty strength |w|", {strength},
+      [](Values v) -> Result { return std::make_unique<Elastic>("l1", v[0], 0); });
+  add("l2", "penalty strength/2 |w|^2", {strength},
+      [](Values v) -> Result { return std::make_unique<Elastic>("l2", 0, v[0]); });
+  add("elastic", "both", {P::NotNegative("l1", 0), P::NotNegative("l2", 0)},
+      [](Values v) -> Result { return std::make_unique<Elastic>("elastic", v[0], v[1]); });
+  add("weight_decay", "decoupled: w' - lr strength w", {strength},
+      [](Values v) -> Result { return std::make_unique<WeightDecay>(v[0]); });
+  add("max_norm", "bound on the norm of a unit's weights", {P::Positive(kStrength, 1)},
+      [](Values v) -> Result { return std::make_unique<MaxNorm>(v[0]); });
+}
+
+absl::StatusOr<std::unique_ptr<Regularizer>> MakeRegularizer(const recipe::Regularizer& recipe,
+                                                             const TrainRegistry& parts) {
+  const PartChoice choice = ChoiceOf(recipe);
+  if (choice.name.empty()) {
+    return UsageError("a regularizer without a kind; choose one of ",
+                      absl::StrJoin(parts.regularizers.Names(), ", "));
   }
-  return InternalError("a regularizer that MakeRegularizer does not know");
+  return parts.regularizers.Make(choice);
+}
+
+absl::StatusOr<std::unique_ptr<Regularizer>> MakeRegularizer(const recipe::Regularizer& recipe) {
+  return MakeRegularizer(recipe, TrainRegistry());
 }
 
 }  // namespace graphrun

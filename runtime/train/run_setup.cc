@@ -74,6 +74,23 @@ absl::StatusOr<Tensor> ClassWeights(const std::string& spec, const TrainData& da
   return Tensor::Of<float>({static_cast<int64_t>(weights.size())}, weights);
 }
 
+// What the recipe names, made before any file is opened: a mistyped name is known at once.
+absl::Status MakeNamedParts(RunSetup* s) {
+  const recipe::Recipe& r = s->recipe;
+  if (r.loss().name() != "auto") GR_RETURN_IF_ERROR(MakeLoss(r.loss(), s->parts).status());
+  GR_ASSIGN_OR_RETURN(s->optimizer, MakeOptimizer(r.optimizer(), s->parts));
+  if (s->schedule == nullptr) {
+    GR_ASSIGN_OR_RETURN(s->schedule, MakeSchedule(r.schedule(), s->parts));
+  }
+  for (const recipe::Regularizer& spec : r.regularizer()) {
+    GR_ASSIGN_OR_RETURN(std::unique_ptr<Regularizer> made, MakeRegularizer(spec, s->parts));
+    s->regularizers.push_back(std::move(made));
+  }
+  for (const std::string& name : r.loop().metric())
+    GR_RETURN_IF_ERROR(s->parts.NewMetric(name, {}).status());
+  return ParseAugmentation(r.data().augment(), 1, s->parts.transforms()).status();
+}
+
 absl::Status MakeParts(RunSetup* s) {
   recipe::Recipe& r = s->recipe;
   GR_ASSIGN_OR_RETURN(const std::unique_ptr<Graph> inferred, Inferred(*s->model, *s->registry));
@@ -81,11 +98,7 @@ absl::Status MakeParts(RunSetup* s) {
     r.mutable_loss()->set_name(
         ResolveLoss(*inferred, *s->registry, s->data.class_target ? s->data.classes : 0));
   }
-  GR_ASSIGN_OR_RETURN(s->loss, MakeLoss(r.loss()));
-  GR_ASSIGN_OR_RETURN(s->optimizer, MakeOptimizer(r.optimizer()));
-  if (s->schedule == nullptr) {
-    GR_ASSIGN_OR_RETURN(s->schedule, MakeSchedule(r.schedule()));
-  }
+  GR_ASSIGN_OR_RETURN(s->loss, MakeLoss(r.loss(), s->parts));
   if (!r.optimizer().has_lr()) r.mutable_optimizer()->set_lr(s->optimizer->default_lr());
   if (!(r.optimizer().lr() > 0) || !std::isfinite(r.optimizer().lr())) {
     return UsageError("optimizer.lr is ", r.optimizer().lr(), " but must be above 0");
@@ -112,10 +125,9 @@ absl::Status MakeParts(RunSetup* s) {
   o.loss = s->loss.get();
   o.optimizer = s->optimizer.get();
   o.schedule = s->schedule.get();
-  for (const recipe::Regularizer& spec : r.regularizer()) {
-    GR_ASSIGN_OR_RETURN(std::unique_ptr<Regularizer> made, MakeRegularizer(spec));
-    o.regularizers.push_back({made.get(), spec.parameters()});
-    s->regularizers.push_back(std::move(made));
+  for (int i = 0; i < r.regularizer_size(); ++i) {
+    o.regularizers.push_back(
+        {s->regularizers[static_cast<size_t>(i)].get(), r.regularizer(i).parameters()});
   }
   o.lr = r.optimizer().lr();
   o.clip_norm = r.optimizer().clip_norm();
@@ -225,11 +237,14 @@ std::string ResolveLoss(const Graph& model, const OpRegistry& registry, int64_t 
 
 absl::StatusOr<std::unique_ptr<RunSetup>> SetUpRun(const recipe::Recipe& recipe,
                                                    const OpRegistry& registry,
-                                                   std::unique_ptr<Schedule> schedule) {
+                                                   std::unique_ptr<Schedule> schedule,
+                                                   const TrainRegistry& parts) {
   auto s = std::make_unique<RunSetup>();
   s->schedule = std::move(schedule);
   s->recipe = recipe;
   s->registry = &registry;
+  s->parts = parts;
+  GR_RETURN_IF_ERROR(MakeNamedParts(s.get()));
   if (recipe.model().path().empty())
     return UsageError("no model is given. Use graphrun train MODEL.onnx");
   GR_ASSIGN_OR_RETURN(std::unique_ptr<Graph> model, ImportOnnx(recipe.model().path()));
@@ -242,7 +257,7 @@ absl::StatusOr<std::unique_ptr<RunSetup>> SetUpRun(const recipe::Recipe& recipe,
     GR_RETURN_IF_ERROR(
         InitializeParameters(*s->model, registry, recipe.model().init(), recipe.loop().seed()));
   }
-  auto data = OpenTrainData(recipe, FedInputs(*s->model));
+  auto data = OpenTrainData(recipe, FedInputs(*s->model), s->parts);
   if (!data.ok()) return data.status();
   s->data = *std::move(data);
   const std::vector<Value*> inputs = FedInputs(*s->model);
@@ -253,10 +268,10 @@ absl::StatusOr<std::unique_ptr<RunSetup>> SetUpRun(const recipe::Recipe& recipe,
     const int index = static_cast<int>(std::find(all.begin(), all.end(), inputs[i]) - all.begin());
     BakeNormalization(*s->model, registry, index, n.shift, n.scale);
   }
-  GR_ASSIGN_OR_RETURN(s->train_loader, MakeLoader(s->data, s->data.train, recipe, true));
+  GR_ASSIGN_OR_RETURN(s->train_loader, MakeLoader(s->data, s->data.train, recipe, true, s->parts));
   if (s->data.validation != nullptr) {
     GR_ASSIGN_OR_RETURN(s->validation_loader,
-                        MakeLoader(s->data, s->data.validation, recipe, false));
+                        MakeLoader(s->data, s->data.validation, recipe, false, s->parts));
   }
   GR_RETURN_IF_ERROR(Annotate(MakeParts(s.get()), recipe.model().path()));
   GR_RETURN_IF_ERROR(CountSteps(s.get()));

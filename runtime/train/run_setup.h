@@ -10,6 +10,7 @@
 #include "runtime/exec/session.h"
 #include "runtime/report/metric.h"
 #include "runtime/train/train_data.h"
+#include "runtime/train/train_registry.h"
 #include "runtime/train/training_graph.h"
 
 namespace graphrun {
@@ -17,6 +18,7 @@ namespace graphrun {
 struct RunSetup {
   recipe::Recipe recipe;  // resolved: what was automatic is filled in
   const OpRegistry* registry = nullptr;
+  TrainRegistry parts;
   std::shared_ptr<Graph> model;  // as imported, with normalisation baked in
   TrainData data;
   std::unique_ptr<DataLoader> train_loader, validation_loader;  // the latter may be null
@@ -41,10 +43,11 @@ struct RunSetup {
 
 // Opens data and model, checks that they fit, builds the graphs and compiles the plans (so that
 // everything that can fail does so before the first step). `schedule`: takes the place of the
-// recipe's.
+// recipe's. `parts`: what the recipe may name.
 absl::StatusOr<std::unique_ptr<RunSetup>> SetUpRun(const recipe::Recipe& recipe,
                                                    const OpRegistry& registry,
-                                                   std::unique_ptr<Schedule> schedule = nullptr);
+                                                   std::unique_ptr<Schedule> schedule = nullptr,
+                                                   const TrainRegistry& parts = TrainRegistry());
 
 // The loss that "auto" stands for: by the data's target (`classes`: how many, 0 for other numbers)
 // and the model's last operator.

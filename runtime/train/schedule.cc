@@ -4,6 +4,7 @@
 
 #include "proto/recipe.pb.h"
 #include "runtime/base/status.h"
+#include "runtime/train/train_registry.h"
 
 namespace graphrun {
 namespace {
@@ -146,76 +147,67 @@ class WarmupSchedule : public Schedule {
   std::unique_ptr<Schedule> then_;
 };
 
-absl::Status Check(bool ok, const char* field, double value, const char* range) {
-  if (ok) return absl::OkStatus();
-  return UsageError("schedule.", field, " is ", value, " but must be ", range);
-}
-
-absl::Status LeastRate(const char* field, double value) {
-  return Check(value >= 0, field, value, "0 or more");
-}
-
-absl::StatusOr<std::unique_ptr<Schedule>> MakeBase(const recipe::Schedule& r) {
-  using Result = std::unique_ptr<Schedule>;
-  switch (r.kind_case()) {
-    case recipe::Schedule::KIND_NOT_SET:
-    case recipe::Schedule::kConstant:
-      return Result(std::make_unique<ConstantSchedule>());
-    case recipe::Schedule::kStep:
-      GR_RETURN_IF_ERROR(Check(r.step().epochs() > 0, "step.epochs",
-                               static_cast<double>(r.step().epochs()), "above 0"));
-      GR_RETURN_IF_ERROR(Check(r.step().gamma() > 0, "step.gamma", r.step().gamma(), "above 0"));
-      return Result(
-          std::make_unique<StepSchedule>(static_cast<double>(r.step().epochs()), r.step().gamma()));
-    case recipe::Schedule::kMultistep:
-      GR_RETURN_IF_ERROR(
-          Check(r.multistep().gamma() > 0, "multistep.gamma", r.multistep().gamma(), "above 0"));
-      return Result(std::make_unique<MultiStepSchedule>(
-          std::vector<int64_t>(r.multistep().epochs().begin(), r.multistep().epochs().end()),
-          r.multistep().gamma()));
-    case recipe::Schedule::kExponential:
-      GR_RETURN_IF_ERROR(Check(r.exponential().gamma() > 0, "exponential.gamma",
-                               r.exponential().gamma(), "above 0"));
-      return Result(std::make_unique<ExponentialSchedule>(r.exponential().gamma()));
-    case recipe::Schedule::kCosine:
-      GR_RETURN_IF_ERROR(LeastRate("cosine.min_lr", r.cosine().min_lr()));
-      return Result(std::make_unique<CosineSchedule>(r.cosine().min_lr()));
-    case recipe::Schedule::kPoly:
-      GR_RETURN_IF_ERROR(Check(r.poly().power() > 0, "poly.power", r.poly().power(), "above 0"));
-      GR_RETURN_IF_ERROR(LeastRate("poly.min_lr", r.poly().min_lr()));
-      return Result(std::make_unique<PolySchedule>(r.poly().power(), r.poly().min_lr()));
-    case recipe::Schedule::kPlateau:
-      GR_RETURN_IF_ERROR(Check(r.plateau().factor() > 0 && r.plateau().factor() < 1,
-                               "plateau.factor", r.plateau().factor(), "between 0 and 1"));
-      GR_RETURN_IF_ERROR(LeastRate("plateau.min_lr", r.plateau().min_lr()));
-      return Result(std::make_unique<PlateauSchedule>(r.plateau().min_lr()));
-    case recipe::Schedule::kOnecycle:
-      GR_RETURN_IF_ERROR(Check(r.onecycle().rise() > 0 && r.onecycle().rise() < 1, "onecycle.rise",
-                               r.onecycle().rise(), "between 0 and 1"));
-      GR_RETURN_IF_ERROR(Check(r.onecycle().start_factor() > 0, "onecycle.start_factor",
-                               r.onecycle().start_factor(), "above 0"));
-      GR_RETURN_IF_ERROR(LeastRate("onecycle.final_factor", r.onecycle().final_factor()));
-      return Result(std::make_unique<OneCycleSchedule>(
-          r.onecycle().start_factor(), r.onecycle().final_factor(), r.onecycle().rise()));
-    case recipe::Schedule::kPlugin:
-      return UsageError("schedule.plugin \"", r.plugin().name(),
-                        "\" is not loaded. Load it with --plugin PATH");
-  }
-  return InternalError("a schedule that MakeSchedule does not know");
-}
-
 }  // namespace
 
 Expr EpochOf(const ScheduleInputs& in) {
   return Floor(in.step / static_cast<double>(std::max<int64_t>(in.steps_per_epoch, 1)));
 }
 
-absl::StatusOr<std::unique_ptr<Schedule>> MakeSchedule(const recipe::Schedule& r) {
-  GR_ASSIGN_OR_RETURN(std::unique_ptr<Schedule> base, MakeBase(r));
+void AddSchedules(PartTable<Schedule>* table) {
+  using P = HyperParameter;
+  using Values = absl::Span<const double>;
+  using Result = absl::StatusOr<std::unique_ptr<Schedule>>;
+  const auto add = [&](const char* name, const char* summary, std::vector<P> parameters,
+                       Result (*make)(Values)) {
+    GR_CHECK(table->Add({name, summary, "", std::move(parameters)}, make).ok());
+  };
+  const P gamma = P::Positive("gamma", 0.1), min_lr = P::NotNegative("min_lr", 0);
+  const P share = {"", 0, 0, 1, true, true};
+  P factor = share, rise = share;
+  factor.name = "factor";
+  factor.initial = 0.1;
+  rise.name = "rise";
+  rise.initial = 0.3;
+  add("constant", "lr", {},
+      [](Values v) -> Result { return std::make_unique<ConstantSchedule>(); });
+  add("step", "lr gamma^(epoch / epochs)", {P::Positive("epochs", 10), gamma},
+      [](Values v) -> Result { return std::make_unique<StepSchedule>(v[0], v[1]); });
+  add("multistep", "lr gamma^(milestones reached)", {gamma}, [](Values v) -> Result {
+    return std::make_unique<MultiStepSchedule>(std::vector<int64_t>(), v[0]);
+  });
+  add("exponential", "lr gamma^epoch", {P::Positive("gamma", 0.95)},
+      [](Values v) -> Result { return std::make_unique<ExponentialSchedule>(v[0]); });
+  add("cosine", "half a cosine down to min_lr", {min_lr},
+      [](Values v) -> Result { return std::make_unique<CosineSchedule>(v[0]); });
+  add("poly", "a power of what is left of the run", {P::Positive("power", 1), min_lr},
+      [](Values v) -> Result { return std::make_unique<PolySchedule>(v[0], v[1]); });
+  // What the host decides by is no part of what is emitted.
+  add("plateau", "lowered where validation does not improve",
+      {factor, P::NotNegative("patience", 5), min_lr, P::Any("min_delta", 0)},
+      [](Values v) -> Result { return std::make_unique<PlateauSchedule>(v[2]); });
+  add("onecycle", "up, then down to almost nothing",
+      {P::Positive("start_factor", 0.04), P::NotNegative("final_factor", 0.0001), rise},
+      [](Values v) -> Result { return std::make_unique<OneCycleSchedule>(v[0], v[1], v[2]); });
+}
+
+absl::StatusOr<std::unique_ptr<Schedule>> MakeSchedule(const recipe::Schedule& r,
+                                                       const TrainRegistry& parts) {
+  PartChoice choice = ChoiceOf(r);
+  if (choice.name.empty()) choice.name = "constant";
+  GR_ASSIGN_OR_RETURN(std::unique_ptr<Schedule> base, parts.schedules.Make(choice));
+  if (r.has_multistep()) {
+    base = std::make_unique<MultiStepSchedule>(
+        std::vector<int64_t>(r.multistep().epochs().begin(), r.multistep().epochs().end()),
+        r.multistep().gamma());
+  }
   if (r.warmup() < 0)
     return UsageError("schedule.warmup is ", r.warmup(), " but must be 0 or more steps");
   if (r.warmup() == 0) return base;
   return std::unique_ptr<Schedule>(std::make_unique<WarmupSchedule>(r.warmup(), std::move(base)));
+}
+
+absl::StatusOr<std::unique_ptr<Schedule>> MakeSchedule(const recipe::Schedule& recipe) {
+  return MakeSchedule(recipe, TrainRegistry());
 }
 
 }  // namespace graphrun

@@ -5,12 +5,15 @@
 #include <string>
 
 #include "runtime/op/expr.h"
+#include "runtime/train/part_table.h"
 
 namespace graphrun::recipe {
 class Schedule;
 }
 
 namespace graphrun {
+
+class TrainRegistry;
 
 // All scalars, float64. Steps count updates, not batches, where gradients are accumulated.
 struct ScheduleInputs {
@@ -31,7 +34,13 @@ class Schedule {
 
 // The schedule that a recipe names, warmup included: over the first `warmup` updates lr * (step +
 // 1) / warmup, then the schedule from its own step 0. Errors: kUsage.
+absl::StatusOr<std::unique_ptr<Schedule>> MakeSchedule(const recipe::Schedule& recipe,
+                                                       const TrainRegistry& parts);
+// Of the built-in ones.
 absl::StatusOr<std::unique_ptr<Schedule>> MakeSchedule(const recipe::Schedule& recipe);
+
+// Adds the built-in ones.
+void AddSchedules(PartTable<Schedule>* table);
 
 // floor(step / steps_per_epoch), float64 scalar.
 Expr EpochOf(const ScheduleInputs& in);

@@ -11,6 +11,7 @@
 #include "runtime/data/labels.h"
 #include "runtime/data/open.h"
 #include "runtime/data/transform.h"
+#include "runtime/train/train_registry.h"
 
 namespace graphrun {
 namespace {
@@ -24,7 +25,8 @@ std::vector<std::string> FieldNames(const Dataset& dataset) {
 absl::StatusOr<std::shared_ptr<const Dataset>> Open(const recipe::Data& data,
                                                     const std::string& path,
                                                     const std::vector<std::string>& classes,
-                                                    const std::string& part) {
+                                                    const std::string& part,
+                                                    const TrainRegistry& parts) {
   DataOptions options;
   options.format = data.format() == "auto" ? "" : data.format();
   options.target = data.target();
@@ -32,14 +34,15 @@ absl::StatusOr<std::shared_ptr<const Dataset>> Open(const recipe::Data& data,
   options.classes = classes;
   options.part = part;
   for (const std::string& binding : data.input()) {
-    const std::pair<std::string, std::string> parts =
+    const std::pair<std::string, std::string> words =
         absl::StrSplit(binding, absl::MaxSplits('=', 1));
-    if (parts.first.empty() || parts.second.empty()) {
+    if (words.first.empty() || words.second.empty()) {
       return UsageError("data.input is \"", binding, "\" but must be NAME=COLUMN");
     }
-    options.inputs.push_back(parts);
+    options.inputs.push_back(words);
   }
-  return OpenDataset(path, options);
+  options.extra.insert(data.option().begin(), data.option().end());
+  return OpenDataset(path, options, parts.formats());
 }
 
 // The sizes that the model wants of one sample, unknown axes from the field.
@@ -171,9 +174,9 @@ absl::Status Normalize(const recipe::Recipe& recipe, TrainData* data) {
 
 absl::StatusOr<TrainData> OpenEvaluationData(const recipe::Data& data, const std::string& path,
                                              const std::vector<Value*>& inputs,
-                                             bool target_required) {
+                                             bool target_required, const TrainRegistry& parts) {
   TrainData result;
-  GR_ASSIGN_OR_RETURN(result.train, Open(data, path, {}, "test"));
+  GR_ASSIGN_OR_RETURN(result.train, Open(data, path, {}, "test", parts));
   GR_RETURN_IF_ERROR(Bind(inputs, &result));
   if (target_required && result.target < 0) {
     return DataError(path, ": has no target. Say which column it is by --target");
@@ -184,10 +187,11 @@ absl::StatusOr<TrainData> OpenEvaluationData(const recipe::Data& data, const std
 }
 
 absl::StatusOr<TrainData> OpenTrainData(const recipe::Recipe& recipe,
-                                        const std::vector<Value*>& inputs) {
+                                        const std::vector<Value*>& inputs,
+                                        const TrainRegistry& parts) {
   TrainData data;
   if (recipe.data().path().empty()) return UsageError("no training data is given. Use --data PATH");
-  GR_ASSIGN_OR_RETURN(data.train, Open(recipe.data(), recipe.data().path(), {}, "train"));
+  GR_ASSIGN_OR_RETURN(data.train, Open(recipe.data(), recipe.data().path(), {}, "train", parts));
   GR_RETURN_IF_ERROR(Bind(inputs, &data));
   if (data.target < 0) {
     return DataError(recipe.data().path(),
@@ -195,7 +199,7 @@ absl::StatusOr<TrainData> OpenTrainData(const recipe::Recipe& recipe,
   }
   if (!recipe.data().val().empty()) {
     GR_ASSIGN_OR_RETURN(data.validation,
-                        Open(recipe.data(), recipe.data().val(), data.class_names, "test"));
+                        Open(recipe.data(), recipe.data().val(), data.class_names, "test", parts));
     if (data.validation->fields().size() != data.train->fields().size()) {
       return DataError(recipe.data().val(), ": has ", data.validation->fields().size(),
                        " fields, but ", recipe.data().path(), " has ", data.train->fields().size());
@@ -210,8 +214,8 @@ absl::StatusOr<TrainData> OpenTrainData(const recipe::Recipe& recipe,
 
 absl::StatusOr<std::unique_ptr<DataLoader>> MakeLoader(const TrainData& data,
                                                        std::shared_ptr<const Dataset> dataset,
-                                                       const recipe::Recipe& recipe,
-                                                       bool training) {
+                                                       const recipe::Recipe& recipe, bool training,
+                                                       const TrainRegistry& parts) {
   const uint64_t seed = recipe.loop().seed();
   std::shared_ptr<const Sampler> sampler = SequentialSampler(dataset->size());
   if (training && recipe.data().sampler() == recipe::Data::BALANCED) {
@@ -232,7 +236,10 @@ absl::StatusOr<std::unique_ptr<DataLoader>> MakeLoader(const TrainData& data,
   options.workers = recipe.data().has_workers() ? recipe.data().workers() : LoaderOptions::kAuto;
   options.seed = Mix(seed, 15);
   if (training && !recipe.data().augment().empty()) {
-    GR_ASSIGN_OR_RETURN(options.transforms, ParseTransforms(recipe.data().augment()));
+    GR_ASSIGN_OR_RETURN(Augmentation all,
+                        ParseAugmentation(recipe.data().augment(), 1, parts.transforms()));
+    options.transforms = std::move(all.transforms);
+    options.batch_transforms = std::move(all.batch_transforms);
   }
   options.formats.resize(dataset->fields().size());
   for (size_t f = 0; f < options.formats.size(); ++f)

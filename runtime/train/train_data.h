@@ -17,6 +17,8 @@ class Recipe;
 
 namespace graphrun {
 
+class TrainRegistry;
+
 // Which field of the data feeds which input of the model.
 struct InputBinding {
   std::string input;  // of the model
@@ -39,18 +41,20 @@ struct TrainData {
 // Opens the data of a recipe for a model whose inputs are `inputs` (initializers left out). Errors:
 // kData, kUsage.
 absl::StatusOr<TrainData> OpenTrainData(const recipe::Recipe& recipe,
-                                        const std::vector<Value*>& inputs);
+                                        const std::vector<Value*>& inputs,
+                                        const TrainRegistry& parts);
 
 // Data for evaluation or prediction with a model: a data set and its bindings, without split or
 // normalisation.
 absl::StatusOr<TrainData> OpenEvaluationData(const recipe::Data& data, const std::string& path,
                                              const std::vector<Value*>& inputs,
-                                             bool target_required);
+                                             bool target_required, const TrainRegistry& parts);
 
 // A loader over `dataset` with these bindings; augmentation only where `training`.
 absl::StatusOr<std::unique_ptr<DataLoader>> MakeLoader(const TrainData& data,
                                                        std::shared_ptr<const Dataset> dataset,
-                                                       const recipe::Recipe& recipe, bool training);
+                                                       const recipe::Recipe& recipe, bool training,
+                                                       const TrainRegistry& parts);
 
 // Puts a batch's fields into the order of the model's inputs, the target behind them where there is
 // one.

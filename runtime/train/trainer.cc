@@ -28,7 +28,8 @@ class Trainer {
 
   absl::StatusOr<TrainResult> Run() {
     for (const std::string& name : s_.metrics) {
-      GR_ASSIGN_OR_RETURN(std::unique_ptr<Metric> metric, MakeMetric(name, s_.metric_options()));
+      GR_ASSIGN_OR_RETURN(std::unique_ptr<Metric> metric,
+                          s_.parts.NewMetric(name, s_.metric_options()));
       metrics_.push_back(std::move(metric));
     }
     GR_RETURN_IF_ERROR(ChooseMonitor());
@@ -405,10 +406,11 @@ class ThreadsScope {
 }  // namespace
 
 absl::StatusOr<TrainResult> Train(const recipe::Recipe& recipe, const OpRegistry& registry,
-                                  const TrainEnvironment& environment) {
+                                  const TrainEnvironment& environment, const TrainRegistry& parts) {
   const ThreadsScope threads(recipe.loop().threads());
   GR_ASSIGN_OR_RETURN(const SavePolicy save, SavePolicy::Parse(recipe));
-  GR_ASSIGN_OR_RETURN(const std::unique_ptr<RunSetup> setup, SetUpRun(recipe, registry));
+  GR_ASSIGN_OR_RETURN(const std::unique_ptr<RunSetup> setup,
+                      SetUpRun(recipe, registry, nullptr, parts));
   if (environment.console != nullptr)
     environment.console->Header("graphrun train", RunFacts(*setup));
   if (environment.dry_run) return TrainResult();

@@ -10,6 +10,7 @@
 #include "runtime/op/op_registry.h"
 #include "runtime/report/console.h"
 #include "runtime/report/run_summary.h"
+#include "runtime/train/train_registry.h"
 
 namespace graphrun::recipe {
 class Recipe;
@@ -39,8 +40,9 @@ struct TrainResult {
 
 // Trains the model of a recipe on its data. Errors: kUsage, kModel, kData, kCheckpoint, kIo,
 // kLimit, kLocked (another process uses the folder), kNumeric (the loss is not finite; the last
-// checkpoint stays).
+// checkpoint stays). `parts`: what the recipe may name.
 absl::StatusOr<TrainResult> Train(const recipe::Recipe& recipe, const OpRegistry& registry,
-                                  const TrainEnvironment& environment);
+                                  const TrainEnvironment& environment,
+                                  const TrainRegistry& parts = TrainRegistry());
 
 }  // namespace graphrun

@@ -342,6 +342,17 @@ class UpdateBuilder {
     return std::regex_search(parameters_[i]->name(), pattern);
   }
 
+  // What a part emits in place of `old` must be of its type: others than the built-in ones may err.
+  absl::Status CheckSame(const char* part, const std::string& name, const std::string& what,
+                         Expr made, const Value* old) const {
+    if (!b_.status().ok()) return Annotate(b_.status(), absl::StrCat(part, " ", name));
+    if (made.is_defined() && made.dtype() == old->dtype() && made.shape() == old->shape())
+      return absl::OkStatus();
+    const std::string got = made.is_defined() ? made.value()->type().ToString() : "nothing";
+    return UsageError(part, " ", name, ", parameter \"", old->name(), "\": ", what, " is ", got,
+                      " but must be ", old->type().ToString());
+  }
+
   absl::Status AddPenalties() {
     for (const auto& use : options_.regularizers) {
       bool any = false;
@@ -349,8 +360,11 @@ class UpdateBuilder {
         GR_ASSIGN_OR_RETURN(const bool applies, Applies(use, i));
         if (!applies) continue;
         any = true;
-        Expr term = use.regularizer->Gradient(b_.Use(parameters_[i]));
-        if (term.is_defined()) gradients_[i] = gradients_[i] + term;
+        Expr term = use.regularizer->Gradient(b_.Use(parameters_[i]), roles_[i]);
+        if (!term.is_defined()) continue;
+        GR_RETURN_IF_ERROR(CheckSame("regularizer", use.regularizer->name(), "its gradient", term,
+                                     parameters_[i]));
+        gradients_[i] = gradients_[i] + term;
       }
       if (!any) {
         return UsageError("regularizer ", use.regularizer->name(), " applies to no parameter: \"",
@@ -389,14 +403,22 @@ class UpdateBuilder {
       in.slots.push_back(State(absl::StrCat(w->name(), "/", slot.name), std::move(initial)));
     }
     UpdateOutputs out = options_.optimizer->Emit(in);
-    if (out.slots.size() != in.slots.size()) {
-      return InternalError("optimizer ", options_.optimizer->name(), " has ", in.slots.size(),
-                           " slots but updates ", out.slots.size());
+    const std::string optimizer = options_.optimizer->name();
+    if (b_.status().ok() && out.slots.size() != in.slots.size()) {
+      return InternalError("optimizer ", optimizer, " has ", in.slots.size(), " slots but updates ",
+                           out.slots.size());
+    }
+    GR_RETURN_IF_ERROR(CheckSame("optimizer", optimizer, "the new parameter", out.parameter, w));
+    for (size_t s = 0; s < in.slots.size(); ++s) {
+      GR_RETURN_IF_ERROR(CheckSame("optimizer", optimizer, options_.optimizer->slots()[s].name,
+                                   out.slots[s], in.slots[s].value()));
     }
     for (const auto& use : options_.regularizers) {
       GR_ASSIGN_OR_RETURN(const bool applies, Applies(use, i));
       if (applies)
         out.parameter = use.regularizer->AfterUpdate(out.parameter, in.parameter, in.lr, roles_[i]);
+      GR_RETURN_IF_ERROR(
+          CheckSame("regularizer", use.regularizer->name(), "the new parameter", out.parameter, w));
     }
     graph_.SetNext(w, out.parameter.value());
     for (size_t s = 0; s < in.slots.size(); ++s)

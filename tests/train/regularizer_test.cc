@@ -16,8 +16,8 @@ void ExpectTerm(const std::string& recipe, const Numbers& gradient, double penal
   ASSERT_TRUE(made.ok()) << made.status().message();
   Emitted emitted;
   Expr w = emitted.Input("w", {2, 3});
-  emitted.graph().AddOutput((*made)->Gradient(w).value());
-  emitted.graph().AddOutput((*made)->Penalty(w).value());
+  emitted.graph().AddOutput((*made)->Gradient(w, {}).value());
+  emitted.graph().AddOutput((*made)->Penalty(w, {}).value());
   emitted.Set("w", {2, 3}, kWeights);
   const std::vector<Numbers> out = emitted.Run();
   ExpectNear(out[0], gradient, recipe);
