@@ -1,4 +1,4 @@
-#include "tests/ops/conformance.h"
+#include "runtime/autodiff/conformance.h"
 
 #include <cmath>
 

@@ -1,5 +1,5 @@
 // The conformance test over every registered operator and every sample.
-#include "tests/ops/conformance.h"
+#include "runtime/autodiff/conformance.h"
 
 #include <gtest/gtest.h>
 
