@@ -118,9 +118,14 @@ void CastPlain(DType from, const void* x, DType to, void* y, int64_t n,
   });
 }
 
-// Text of a number: decimal, or inf and nan in any case with an optional sign.
+// Text of a number: decimal, or inf and nan in any case with an optional sign; and what Cast makes
+// of bool.
 absl::Status ParseNumber(const std::string& text, double* value) {
   if (absl::SimpleAtod(text, value)) return absl::OkStatus();
+  if (text == "True" || text == "False") {
+    *value = text == "True" ? 1 : 0;
+    return absl::OkStatus();
+  }
   return DataError("\"", text, "\" is not the text of a number. Received it as an element to cast");
 }
 
@@ -305,6 +310,10 @@ void RegisterCast(OpRegistry& ops) {
                        .In(Tensor::Of<int64_t>({2}, {-12, 7}))
                        .Attr("to", to(DType::kString))
                        .Gives(Tensor::Of<std::string>({2}, {"-12", "7"})))
+              .Try(Sample()
+                       .In(Tensor::Of<std::string>({2}, {"True", "False"}))
+                       .Attr("to", to(DType::kFloat32))
+                       .Gives(Tensor::Of<float>({2}, {1, 0})))
               .Try(Sample()
                        .In(Tensor::Of<std::string>({1}, {"x"}))
                        .Attr("to", to(DType::kFloat32))

@@ -44,13 +44,19 @@ OpDef Bitwise(const char* name) {
       .Try(Sample().In(Tensor::Of<uint8_t>({2}, {5, 200})).In(Tensor::Of<uint8_t>({}, {6})));
 }
 
+// Signed numbers, which exporters write although the standard names unsigned ones only, keep their
+// sign to the right. Shifts by nothing sensible (negative, or as wide as the type) leave no bit.
+template <typename T>
+bool Shifts(T b) {
+  return static_cast<uint64_t>(b) < 8 * sizeof(T);
+}
 template <typename T>
 T ShiftLeft(T a, T b) {
-  return b >= static_cast<T>(8 * sizeof(T)) ? T(0) : static_cast<T>(static_cast<uint64_t>(a) << b);
+  return !Shifts(b) ? T(0) : static_cast<T>(static_cast<uint64_t>(a) << b);
 }
 template <typename T>
 T ShiftRight(T a, T b) {
-  return b >= static_cast<T>(8 * sizeof(T)) ? T(0) : static_cast<T>(a >> b);
+  return !Shifts(b) ? T(a < 0 ? -1 : 0) : static_cast<T>(a >> b);
 }
 
 }  // namespace
@@ -95,14 +101,14 @@ void RegisterLogicOps(OpRegistry& ops) {
                        .In(Tensor::Of<uint8_t>({2}, {0, 200}))
                        .Gives(Tensor::Of<uint8_t>({2}, {255, 55}))));
   const KernelFactory left =
-      NativeBinary<UnsignedTypes>([](auto a, auto b) { return ShiftLeft(a, b); });
+      NativeBinary<IntegerTypes>([](auto a, auto b) { return ShiftLeft(a, b); });
   const KernelFactory right =
-      NativeBinary<UnsignedTypes>([](auto a, auto b) { return ShiftRight(a, b); });
+      NativeBinary<IntegerTypes>([](auto a, auto b) { return ShiftRight(a, b); });
   ops.Add(OpDef("BitShift", 11)
               .Input("X", "T")
               .Input("Y", "T")
               .Output("Z", "T")
-              .Types("T", kUnsigned)
+              .Types("T", kIntegers)
               .RequiredAttr("direction", Attr::Kind::kString)
               .Infer([](InferContext& c) -> absl::Status {
                 const std::string direction = c.String("direction");
@@ -128,6 +134,16 @@ void RegisterLogicOps(OpRegistry& ops) {
                        .In(Tensor::Of<uint64_t>({2}, {1, 64}))
                        .Attr("direction", "RIGHT")
                        .Gives(Tensor::Of<uint64_t>({2}, {8, 0})))
+              .Try(Sample()
+                       .In(Tensor::Of<int32_t>({4}, {-16, 16, -1, -7}))
+                       .In(Tensor::Of<int32_t>({4}, {2, 3, 40, -1}))
+                       .Attr("direction", "RIGHT")
+                       .Gives(Tensor::Of<int32_t>({4}, {-4, 2, -1, -1})))
+              .Try(Sample()
+                       .In(Tensor::Of<int64_t>({3}, {-3, 1, 5}))
+                       .In(Tensor::Of<int64_t>({3}, {1, 62, 64}))
+                       .Attr("direction", "LEFT")
+                       .Gives(Tensor::Of<int64_t>({3}, {-6, int64_t{1} << 62, 0})))
               .Try(Sample()
                        .In(Tensor::Of<uint8_t>({1}, {1}))
                        .In(Tensor::Of<uint8_t>({1}, {1}))

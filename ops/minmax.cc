@@ -181,7 +181,11 @@ void RegisterMinmaxOps(OpRegistry& ops) {
                          &FoldBlock<decltype(smaller)>)
           .Gradient(ExtremumGradient)
           .Try(Sample().In(a).In(b).Gives(Tensor::Of<float>({3}, {1, 2, 2})).NoGradient("a tie")));
-  ops.Add(Fold<FloatTypes>("Sum", {1, 6, 8, 13}, kFloats, add, keep, &FoldBlock<decltype(add)>)
+  ops.Add(Fold<NumericTypes>("Sum", {1, 6, 8, 13}, kNumeric, add, keep, &FoldBlock<decltype(add)>)
+              .Try(Sample()
+                       .In(Tensor::Of<int64_t>({2}, {1, int64_t{1} << 40}))
+                       .In(Tensor::Of<int64_t>({2}, {2, 3}))
+                       .Gives(Tensor::Of<int64_t>({2}, {3, (int64_t{1} << 40) + 3})))
               // dx_i = dy
               .Gradient([](GradContext& g) {
                 for (int i = 0; i < g.num_inputs(); ++i) g.dx(i, g.dy());

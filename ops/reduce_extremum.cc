@@ -82,8 +82,7 @@ OpDef Extremum(const char* name) {
 
 void RegisterReduceExtremumOps(OpRegistry& ops) {
   const float inf = std::numeric_limits<float>::infinity();
-  ops.Add(OldReduceOp("ReduceMax", {1, 11, 12, 13},
-                      kReduceTypes | DTypeSet{DType::kInt8, DType::kUInt8}));
+  ops.Add(OldReduceOp("ReduceMax", {1, 11, 12, 13}, kExtremumTypes));
   ops.Add(Extremum("ReduceMax")
               .Kernel("native", NativeReduce<ExtremumTypes, MaxFold>())
               .Try(Sample()
@@ -98,8 +97,7 @@ void RegisterReduceExtremumOps(OpRegistry& ops) {
               .Try(Sample()
                        .In(Tensor::Of<bool>({2}, {false, true}))
                        .Gives(Tensor::Of<bool>({1}, {true}))));
-  ops.Add(OldReduceOp("ReduceMin", {1, 11, 12, 13},
-                      kReduceTypes | DTypeSet{DType::kInt8, DType::kUInt8}));
+  ops.Add(OldReduceOp("ReduceMin", {1, 11, 12, 13}, kExtremumTypes));
   ops.Add(Extremum("ReduceMin")
               .Kernel("native", NativeReduce<ExtremumTypes, MinFold>())
               .Try(Sample()

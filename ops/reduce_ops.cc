@@ -7,6 +7,7 @@ absl::StatusOr<std::vector<bool>> FoldedAxes(bool noop, const Tensor* axes, int 
     return std::vector<bool>(static_cast<size_t>(rank), !noop);
   std::vector<bool> fold(static_cast<size_t>(rank), false);
   for (const int64_t axis : axes->AsInt64s()) {
+    if (rank == 0 && (axis == 0 || axis == -1)) continue;  // PyTorch exports such sums of scalars
     GR_ASSIGN_OR_RETURN(const int normal, NormalizeAxis(axis, rank));
     fold[static_cast<size_t>(normal)] = true;
   }
@@ -50,7 +51,8 @@ absl::Status InferReduce(InferContext& c) {
 }
 
 Expr WithFoldedAxes(GradContext& g, Expr y) {
-  if (g.Int("keepdims") != 0) return y;
+  const Shape& x = g.x(0).shape();
+  if (g.Int("keepdims") != 0 || (x.has_rank() && x.rank() == 0)) return y;
   const Value* axes = g.has_input(1) ? g.node().input(1) : nullptr;
   const bool none =
       axes == nullptr || (axes->is_constant() && axes->initializer().num_elements() == 0);

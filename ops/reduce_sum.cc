@@ -117,6 +117,8 @@ void RegisterReduceSumOps(OpRegistry& ops) {
               .Try(Sample().In({2, 3}).Attr("keepdims", 0))
               .Try(Sample().In({2, 3}).In(Tensor::Int64s({})).Attr("noop_with_empty_axes", 1))
               .Try(Sample().In(Dims{}))
+              .Try(Sample().In(Dims{}).In(Tensor::Int64s({0})))
+              .Try(Sample().In(Dims{}).In(Tensor::Int64s({-1})).Attr("keepdims", 0))
               .Try(Sample()
                        .In({2, 0, 4})
                        .In(Tensor::Int64s({1}))

@@ -14,6 +14,7 @@ namespace {
 absl::StatusOr<std::vector<bool>> MarkAxes(const std::vector<int64_t>& axes, int rank) {
   std::vector<bool> marked(static_cast<size_t>(rank), false);
   for (const int64_t axis : axes) {
+    if (rank == 0 && (axis == 0 || axis == -1)) continue;
     GR_ASSIGN_OR_RETURN(const int normal, NormalizeAxis(axis, rank));
     if (marked[static_cast<size_t>(normal)]) return ModelError("axes name axis ", normal, " twice");
     marked[static_cast<size_t>(normal)] = true;
@@ -133,6 +134,7 @@ void RegisterSqueezeOps(OpRegistry& ops) {
               .Try(Sample().In({1, 3, 1, 5}).In(Tensor::Int64s({0})))
               .Try(Sample().In({1, 3, 1, 5}).In(Tensor::Int64s({-2, 0})))
               .Try(Sample().In({1, 3, 1, 5}))
+              .Try(Sample().In(Dims{}).In(Tensor::Int64s({0})))
               .Try(Sample().In({1, 3}).In(Tensor::Int64s({0})).Variable())
               .Try(Sample().In({1, 3}).In(Tensor::Int64s({1})).Refused("size is not 1"))
               .Try(Sample().In({1, 3}).In(Tensor::Int64s({0, -2})).Refused("twice")));

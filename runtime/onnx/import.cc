@@ -105,12 +105,14 @@ absl::StatusOr<std::map<std::string, int>> Reader::Imports(const Entries& entrie
   std::map<std::string, int> imports;
   for (int i = 0; i < entries.size(); ++i) {
     const auto& e = entries.Get(i);
-    if (e.version() < 1 || e.version() > 1'000'000) {
+    // Some writers leave the version of a domain of their own at 0, which stands for the first.
+    const int64_t given = e.version() == 0 && !Domain(e.domain()).empty() ? 1 : e.version();
+    if (given < 1 || given > 1'000'000) {
       return ModelError(At("opset_import", i, e.domain()), ": version ", e.version(),
                         " is not an operator set's version");
     }
     int& version = imports[Domain(e.domain())];
-    version = std::max(version, static_cast<int>(e.version()));
+    version = std::max(version, static_cast<int>(given));
   }
   return imports;
 }

@@ -54,6 +54,15 @@ TEST(ImportFormsTest, AttributesOfVersion1AreOfTheFieldThatIsSet) {
   EXPECT_THAT(Text(m), HasSubstr("y = F <fs = [0.5], i = 3, s = \"q\"> (x)"));
 }
 
+TEST(ImportFormsTest, Version0OfADomainOfTheirOwnIsTheFirstButNoneOfTheStandards) {
+  auto m = Model();
+  AddNode(m, "F")->set_domain("com.example");
+  m.add_opset_import()->set_domain("com.example");
+  EXPECT_THAT(Text(m), HasSubstr("y = com.example.F(x)"));
+  m.mutable_opset_import(0)->set_version(0);
+  EXPECT_THAT(Text(m), HasSubstr("version 0 is not an operator set's version"));
+}
+
 TEST(ImportFormsTest, AnAttributeNeedsANameATypeAndToBeTheOnlyOne) {
   auto m = Model();
   auto* n = AddNode(m, "F");
