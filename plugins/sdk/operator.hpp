@@ -1,0 +1,441 @@
+// Operator: one chained declaration holds everything about an operator.
+//
+//   plugin.Add(gr::Operator("com.example", "Sine").Input("x").Output("y").Float("w0", 30)
+//       .SameAsInput()
+//       .Kernel<float, double>("native", [](auto zero, gr::Prepare& p) {
+//         using T = decltype(zero);
+//         const T w = static_cast<T>(p.Float("w0"));
+//         return [w](gr::Run& r) {
+//           const T* x = r.In<T>(0);
+//           T* y = r.Out<T>(0);
+//           r.ParallelFor(r.size(0), 4096, [&](int64_t i) { y[i] = std::sin(w * x[i]); });
+//         };
+//       })
+//       .Gradient([](gr::Gradient& g) { g.dx(0, g.dy() * Cos(g.x() * g.Float("w0")) *
+//       g.Float("w0")); }) .Body([](gr::Body& b) { b.y(0, Sin(b.x() * b.Float("w0"))); })
+//       .Try(gr::Sample().In({3, 4})));
+#pragma once
+
+#include <functional>
+#include <mutex>
+
+#include "expr.hpp"
+
+namespace gr {
+
+// A kernel being made. Types and sizes are known.
+class Prepare : public Node {
+ public:
+  Prepare(const gr_node* node, gr_prepare* p) : Node(node), p_(p) {}
+  // This kernel does not take the node; return an empty function then.
+  void Decline() { host().kernel->decline(p_); }
+  void Scratch(int64_t bytes) { Check(host().kernel->set_scratch(p_, bytes)); }
+  const gr_tensor* constant(int i) { return host().kernel->constant(p_, i); }
+
+ private:
+  gr_prepare* p_;
+};
+
+// A run of a kernel.
+class Run {
+ public:
+  explicit Run(gr_run* r) : r_(r) {}
+  const gr_tensor* input(int i) const { return host().kernel->input(r_, i); }  // null: left out
+  const gr_tensor* output(int i) const { return host().kernel->output(r_, i); }
+  int64_t size(int i) const { return input(i)->num_elements; }  // of input i
+  int64_t dim(int i, int axis) const { return input(i)->dims[axis]; }
+  template <typename T>
+  const T* In(int i) const {
+    const gr_tensor* t = input(i);
+    return t == nullptr ? nullptr : static_cast<const T*>(t->data);
+  }
+  template <typename T>
+  T* Out(int i) const {
+    const gr_tensor* t = output(i);
+    return t == nullptr ? nullptr : static_cast<T*>(t->data);
+  }
+  void* scratch() const { return host().kernel->scratch(r_); }
+  uint64_t seed() const { return host().kernel->seed(r_); }
+  uint64_t step() const { return host().kernel->step(r_); }
+
+  // f(i) for each i of [0, n), by several threads where there is more than `grain` of it.
+  template <typename F>
+  void ParallelFor(int64_t n, int64_t grain, F f) const {
+    struct Call {
+      F* f;
+      std::mutex mutex;
+      std::exception_ptr error;
+    } call{&f, {}, nullptr};
+    host().kernel->parallel_for(
+        n, grain,
+        [](void* argument, int64_t begin, int64_t end) {
+          Call& c = *static_cast<Call*>(argument);
+          try {
+            for (int64_t i = begin; i < end; ++i) (*c.f)(i);
+          } catch (...) {
+            const std::lock_guard<std::mutex> lock(c.mutex);
+            c.error = std::current_exception();
+          }
+        },
+        &call);
+    if (call.error) std::rethrow_exception(call.error);
+  }
+
+ private:
+  gr_run* r_;
+};
+
+using RunFunction = std::function<void(Run&)>;
+
+// Shape inference.
+class Infer : public Node {
+ public:
+  Infer(const gr_node* node, gr_infer* infer) : Node(node), infer_(infer) {}
+  void Output(int i, int32_t dtype, const std::vector<gr_dim>& dims) {
+    Check(
+        host().infer->set_output(infer_, i, dtype, static_cast<int32_t>(dims.size()), dims.data()));
+  }
+  void UnknownOutput(int i, int32_t dtype) {
+    Check(host().infer->set_output(infer_, i, dtype, -1, nullptr));
+  }
+  std::vector<gr_dim> dims(int i) const {
+    std::vector<gr_dim> all;
+    for (int a = 0; a < input_rank(i); ++a) all.push_back(input_dim(i, a));
+    return all;
+  }
+  const gr_tensor* constant(int i) { return host().infer->constant(infer_, i); }
+
+ private:
+  gr_infer* infer_;
+};
+inline gr_dim Size(int64_t n) { return {n, nullptr}; }
+inline gr_dim UnknownSize() { return {-1, nullptr}; }
+// Whether two sizes can be one: both numbers and different cannot.
+inline bool MayEqual(gr_dim a, gr_dim b) {
+  return a.value < 0 || b.value < 0 || a.value == b.value;
+}
+
+// A gradient rule being written: given dL/dy, say dL/dx.
+class Gradient : public Node {
+ public:
+  Gradient(const gr_node* node, gr_gradient* g)
+      : Node(node), g_(g), builder_(host().gradient->builder(g)) {}
+  Expr x(int i = 0) const { return {builder_, host().gradient->x(g_, i)}; }
+  Expr y(int i = 0) const { return {builder_, host().gradient->y(g_, i)}; }
+  Expr dy(int i = 0) const { return {builder_, host().gradient->dy(g_, i)}; }
+  bool needs(int i) const { return host().gradient->needs(g_, i) != 0; }
+  void dx(int i, Expr value) { host().gradient->set_dx(g_, i, value.id()); }
+
+ private:
+  gr_gradient* g_;
+  gr_builder* builder_;
+};
+
+// The function body being written: the operator in terms of others.
+class Body : public Node {
+ public:
+  Body(const gr_node* node, gr_builder* builder, const gr_expr* inputs, gr_expr* outputs)
+      : Node(node), builder_(builder), inputs_(inputs), outputs_(outputs) {}
+  Expr x(int i = 0) const { return {builder_, inputs_[i]}; }
+  void y(int i, Expr value) { outputs_[i] = value.id(); }
+
+ private:
+  gr_builder* builder_;
+  const gr_expr* inputs_;
+  gr_expr* outputs_;
+};
+
+// Inputs and attributes on which the conformance test tries the operator.
+class Sample {
+ public:
+  // From N(0, 1), or uniform in [low, high): keep away from kinks and ties.
+  Sample& In(Ints dims) { return Add(GR_FILL_NORMAL, std::move(dims), 0, 1); }
+  Sample& In(Ints dims, double low, double high) {
+    return Add(GR_FILL_UNIFORM, std::move(dims), low, high);
+  }
+  Sample& None() { return Add(GR_FILL_OMITTED, {}, 0, 1); }
+  Sample& Set(gr::Attr attr) {
+    attrs_.push_back(std::move(attr));
+    return *this;
+  }
+  Sample& Outputs(int n) {
+    value_.num_outputs = n;
+    return *this;
+  }
+  Sample& NoGradient(const char* why) {
+    value_.no_gradient = why;
+    return *this;
+  }
+  Sample& Refused(const char* words) {  // inference must fail with them
+    value_.refused = words;
+    return *this;
+  }
+  gr_sample Freeze() {
+    for (size_t i = 0; i < inputs_.size(); ++i) {
+      inputs_[i].dims = dims_[i].data();
+      inputs_[i].rank = static_cast<int32_t>(dims_[i].size());
+    }
+    for (const Attr& a : attrs_) raw_attrs_.push_back(a.get());
+    value_.struct_size = sizeof(gr_sample);
+    value_.inputs = inputs_.data();
+    value_.num_inputs = inputs_.size();
+    value_.attrs = raw_attrs_.data();
+    value_.num_attrs = raw_attrs_.size();
+    return value_;
+  }
+
+ private:
+  Sample& Add(int32_t fill, Ints dims, double low, double high) {
+    gr_sample_input input = {};
+    input.struct_size = sizeof(input);
+    input.fill = fill;
+    input.low = low;
+    input.high = high;
+    inputs_.push_back(input);
+    dims_.push_back(std::move(dims));
+    return *this;
+  }
+  gr_sample value_ = {};
+  std::vector<gr_sample_input> inputs_;
+  std::vector<Ints> dims_;
+  std::vector<Attr> attrs_;
+  std::vector<gr_attr> raw_attrs_;
+};
+
+class Operator {
+ public:
+  // `domain`: your own, "com.example". `since`: the version of the domain's operator set.
+  Operator(const char* domain, const char* name, int since = 1) {
+    value_.struct_size = sizeof(gr_operator);
+    value_.domain = domain;
+    value_.name = name;
+    value_.since_version = since;
+  }
+  Operator& Doc(const char* text) {
+    value_.doc = text;
+    return *this;
+  }
+  // Inputs and outputs are of type variable "T", which ranges over float32 and float64 and whatever
+  // kernels and Types add, unless another type is said.
+  Operator& Input(const char* name, const char* type = "T", int32_t arity = GR_SINGLE) {
+    inputs_.push_back(Argument(name, type, arity));
+    return *this;
+  }
+  // What a trained tensor that feeds the input added last is (GR_WEIGHT, GR_BIAS, ...).
+  Operator& Role(int32_t role, int32_t unit_axis = 0) {
+    inputs_.back().role = role;
+    inputs_.back().unit_axis = unit_axis;
+    return *this;
+  }
+  Operator& Output(const char* name, const char* type = "T", int32_t arity = GR_SINGLE) {
+    outputs_.push_back(Argument(name, type, arity));
+    return *this;
+  }
+  Operator& Types(const char* variable, std::vector<int32_t> dtypes) {
+    types_.push_back({variable, std::move(dtypes)});
+    return *this;
+  }
+  Operator& Int(const char* name, int64_t value) { return Attribute(gr::Attr(name, value), false); }
+  Operator& Float(const char* name, double value) {
+    return Attribute(gr::Attr(name, value), false);
+  }
+  Operator& String(const char* name, const char* value) {
+    return Attribute(gr::Attr(name, value), false);
+  }
+  Operator& RequiredInt(const char* name) { return Attribute(gr::Attr(name, int64_t{0}), true); }
+
+  // Shape inference: one of the three. Errors of the model are thrown as BadInput.
+  Operator& SameAsInput() {
+    value_.infer_rule = GR_INFER_SAME_AS_INPUT;
+    return *this;
+  }
+  Operator& Broadcast() {
+    value_.infer_rule = GR_INFER_BROADCAST;
+    return *this;
+  }
+  Operator& Shapes(std::function<void(Infer&)> f) {
+    functions_.infer = std::move(f);
+    return *this;
+  }
+
+  // make(T(), prepare) gives the function that runs; one kernel for each element type of the first
+  // input.
+  template <typename... T, typename F>
+  Operator& Kernel(const char* name, F make) {
+    (AddKernel(name, DTypeOf<T>::value, [make](Prepare& p) -> RunFunction { return make(T(), p); }),
+     ...);
+    return *this;
+  }
+  // The same with functions instead of an element type of C++: for GR_BFLOAT16 and the like.
+  Operator& AddKernel(const char* name, int32_t dtype, std::function<RunFunction(Prepare&)> make) {
+    kernels_.push_back({name, dtype, std::move(make)});
+    return *this;
+  }
+  Operator& Gradient(std::function<void(gr::Gradient&)> f) {
+    functions_.gradient = std::move(f);
+    return *this;
+  }
+  Operator& NotDifferentiable(const char* why) {
+    value_.not_differentiable = why;
+    return *this;
+  }
+  Operator& NoGradientFor(std::vector<int32_t> inputs) {
+    no_gradient_for_ = std::move(inputs);
+    return *this;
+  }
+  Operator& Body(std::function<void(gr::Body&)> f) {
+    functions_.body = std::move(f);
+    return *this;
+  }
+  Operator& InPlace(int32_t input, int32_t output) {
+    in_place_.push_back({input, output});
+    return *this;
+  }
+  Operator& Flags(uint32_t flags) {
+    value_.flags = flags;
+    return *this;
+  }
+  Operator& Try(Sample sample) {
+    samples_.push_back(std::move(sample));
+    return *this;
+  }
+
+  // The table for the host; the declaration must stay where it is from now on.
+  gr_operator Freeze();
+
+ private:
+  struct Functions {
+    std::function<void(Infer&)> infer;
+    std::function<void(gr::Gradient&)> gradient;
+    std::function<void(gr::Body&)> body;
+  };
+  struct KernelRow {
+    const char* name;
+    int32_t dtype;
+    std::function<RunFunction(Prepare&)> make;
+  };
+  struct TypeRow {
+    const char* variable;
+    std::vector<int32_t> dtypes;
+  };
+
+  static gr_argument Argument(const char* name, const char* type, int32_t arity) {
+    gr_argument a = {};
+    a.struct_size = sizeof(a);
+    a.name = name;
+    a.type = type;
+    a.arity = arity;
+    return a;
+  }
+  Operator& Attribute(gr::Attr attr, bool required) {
+    attrs_.push_back(std::move(attr));
+    required_.push_back(required);
+    return *this;
+  }
+
+  gr_operator value_ = {};
+  Functions functions_;
+  std::vector<gr_argument> inputs_, outputs_;
+  std::vector<TypeRow> types_;
+  std::vector<gr::Attr> attrs_;
+  std::vector<bool> required_;
+  std::vector<KernelRow> kernels_;
+  std::vector<int32_t> no_gradient_for_;
+  std::vector<gr_in_place> in_place_;
+  std::vector<Sample> samples_;
+  // As the host wants them.
+  std::vector<gr_type> raw_types_;
+  std::vector<gr_attr> fallbacks_;
+  std::vector<gr_attr_spec> raw_attrs_;
+  std::vector<gr_kernel> raw_kernels_;
+  std::vector<gr_sample> raw_samples_;
+};
+
+inline gr_operator Operator::Freeze() {
+  if (types_.empty()) {
+    std::vector<int32_t> dtypes;
+    for (const KernelRow& k : kernels_) {
+      bool known = false;
+      for (const int32_t d : dtypes) known = known || d == k.dtype;
+      if (!known) dtypes.push_back(k.dtype);
+    }
+    if (dtypes.empty()) dtypes = {GR_FLOAT32, GR_FLOAT64};
+    types_.push_back({"T", dtypes});
+  }
+  for (const TypeRow& t : types_) {
+    raw_types_.push_back({sizeof(gr_type), t.variable, t.dtypes.data(), t.dtypes.size()});
+  }
+  for (const gr::Attr& a : attrs_) fallbacks_.push_back(a.get());
+  for (size_t i = 0; i < attrs_.size(); ++i) {
+    raw_attrs_.push_back({sizeof(gr_attr_spec), fallbacks_[i].name, fallbacks_[i].kind,
+                          required_[i], required_[i] ? nullptr : &fallbacks_[i], ""});
+  }
+  for (KernelRow& row : kernels_) {
+    gr_kernel k = {};
+    k.struct_size = sizeof(k);
+    k.name = row.name;
+    k.dtypes = &row.dtype;
+    k.num_dtypes = 1;
+    k.self = &row;
+    k.prepare = [](void* self, const gr_node* node, gr_prepare* p, void** state) {
+      return Guard([&] {
+        Prepare prepare(node, p);
+        *state = new RunFunction(static_cast<KernelRow*>(self)->make(prepare));
+      });
+    };
+    k.run = [](void*, const void* state, gr_run* r) {
+      return Guard([&] {
+        Run run(r);
+        (*static_cast<const RunFunction*>(state))(run);
+      });
+    };
+    k.destroy = [](void*, void* state) { delete static_cast<RunFunction*>(state); };
+    raw_kernels_.push_back(k);
+  }
+  for (Sample& s : samples_) raw_samples_.push_back(s.Freeze());
+  value_.self = &functions_;
+  if (functions_.infer) {
+    value_.infer = [](void* self, const gr_node* node, gr_infer* i) {
+      return Guard([&] {
+        Infer infer(node, i);
+        static_cast<Functions*>(self)->infer(infer);
+      });
+    };
+  }
+  if (functions_.gradient) {
+    value_.gradient = [](void* self, const gr_node* node, gr_gradient* g) {
+      return Guard([&] {
+        gr::Gradient gradient(node, g);
+        static_cast<Functions*>(self)->gradient(gradient);
+      });
+    };
+  }
+  if (functions_.body) {
+    value_.body = [](void* self, const gr_node* node, gr_builder* b, const gr_expr* in,
+                     gr_expr* out) {
+      return Guard([&] {
+        gr::Body body(node, b, in, out);
+        static_cast<Functions*>(self)->body(body);
+      });
+    };
+  }
+  value_.inputs = inputs_.data();
+  value_.num_inputs = inputs_.size();
+  value_.outputs = outputs_.data();
+  value_.num_outputs = outputs_.size();
+  value_.types = raw_types_.data();
+  value_.num_types = raw_types_.size();
+  value_.attrs = raw_attrs_.data();
+  value_.num_attrs = raw_attrs_.size();
+  value_.kernels = raw_kernels_.data();
+  value_.num_kernels = raw_kernels_.size();
+  value_.no_gradient_for = no_gradient_for_.data();
+  value_.num_no_gradient_for = no_gradient_for_.size();
+  value_.in_place = in_place_.data();
+  value_.num_in_place = in_place_.size();
+  value_.samples = raw_samples_.data();
+  value_.num_samples = raw_samples_.size();
+  return value_;
+}
+
+}  // namespace gr
