@@ -1,6 +1,7 @@
 #include "ops/conv_onednn.h"
 
 #include "absl/strings/match.h"
+#include "ops/conv_product.h"
 #include "ops/onednn.h"
 
 namespace graphrun {
@@ -196,6 +197,11 @@ absl::StatusOr<std::unique_ptr<Kernel>> OneDnnConv(PrepareContext& c, const Conv
   const Dims x = c.input_dims(0), w = WeightDims(s), y = c.output_dims(0);
   if (!IsSound(s, dtype, x, w, y)) return nullptr;
   const bool constant = c.constant(1) != nullptr;
+  const bool winograd = AlgorithmFor(s, dtype) == dnnl::algorithm::convolution_winograd;
+  if (!winograd) {
+    GR_ASSIGN_OR_RETURN(std::unique_ptr<Kernel> product, ProductConv(c, s, activation, added));
+    if (product != nullptr) return product;
+  }
   const Md weights = onednn::Any(dtype, w);
   const Md bias = c.has_input(2) ? onednn::RowMajor(dtype, {y[1]}) : Md();
   dnnl::post_ops post_ops;
@@ -211,7 +217,7 @@ absl::StatusOr<std::unique_ptr<Kernel>> OneDnnConv(PrepareContext& c, const Conv
   const auto pairs =
       Candidates(dtype, x, y, Known(c.input_layout(0)), Layout(), constant && s.batch == 1);
   onednn::Pd<dnnl::convolution_forward> pd;
-  if (AlgorithmFor(s, dtype) == dnnl::algorithm::convolution_winograd) {
+  if (winograd) {
     const Md blocks = onednn::ChannelBlocks(dtype, x);
     pd = Choose({{blocks, onednn::ChannelBlocks(dtype, y)}},
                 make(dnnl::algorithm::convolution_winograd));

@@ -44,7 +44,8 @@ struct Case {
   int outputs = 1;
   std::vector<bool> activation;  // inputs that carry the layout under test
   DType dtype = DType::kFloat32;
-  int places = -1;  // the input that holds kernel elements of a 2 x 2 window in bytes
+  int places = -1;    // the input that holds kernel elements of a 2 x 2 window in bytes
+  int constant = -1;  // the input that is known when the plan is made
 };
 
 class LayoutTest : public testing::TestWithParam<Case> {
@@ -91,7 +92,10 @@ TEST_P(LayoutTest, GivesWhatRowMajorGives) {
         t.mutable_data<float>()[e] = v;
       }
     }
-    spec.inputs.push_back(graph.AddInput("", Type::Tensor(t.dtype(), Shape::Of(test.inputs[i]))));
+    spec.inputs.push_back(
+        static_cast<int>(i) == test.constant
+            ? graph.AddInitializer("", t)
+            : graph.AddInput("", Type::Tensor(t.dtype(), Shape::Of(test.inputs[i]))));
     tensors.push_back(Datum(t));
   }
   spec.opset = registry_.Find(test.domain, test.op, 0)->since();
@@ -187,6 +191,26 @@ INSTANTIATE_TEST_SUITE_P(
              {{"strides", Ints{2, 2}}},
              1,
              {true, false}},
+        Case{"FusedConv",
+             "ai.graphrun",
+             "onednn",
+             {{1, 32, 5, 6}, {48, 32, 3, 3}, {48}, {1, 48, 3, 3}},
+             {{"pads", Ints{1, 0, 1, 1}}, {"strides", Ints{2, 2}}, {"activation", "Relu"}},
+             1,
+             {true, false, false, false},
+             DType::kFloat32,
+             -1,
+             1},
+        Case{"Conv",
+             "",
+             "onednn",
+             {{2, 32, 9}, {16, 32, 4}},
+             {{"dilations", Ints{2}}},
+             1,
+             {true, false},
+             DType::kFloat32,
+             -1,
+             1},
         Case{"ConvGradInput",
              "ai.graphrun",
              "onednn",
