@@ -40,11 +40,38 @@ Statistics Summarize(const Tensor& t) {
   return s;
 }
 
+std::string KeyText(const Datum& map, size_t i) {
+  const auto at = static_cast<int64_t>(i);
+  return map.keys.dtype() == DType::kString ? map.keys.data<std::string>()[at]
+                                            : absl::StrCat(map.keys.AsInt64s()[i]);
+}
+
+// A map of numbers or strings in one line: {cat: 0.9, dog: 0.1}
+bool ShowFlatMap(const std::string& name, const Datum& map, int64_t elements) {
+  const size_t n = std::min(map.items.size(), static_cast<size_t>(elements));
+  std::string text;
+  for (size_t i = 0; i < n; ++i) {
+    const Tensor& value = map.items[i].tensor;
+    if (!map.items[i].is_tensor() || value.num_elements() != 1) return false;
+    absl::StrAppend(&text, i == 0 ? "" : ", ", KeyText(map, i), ": ");
+    if (value.dtype() == DType::kString) {
+      absl::StrAppend(&text, value.data<std::string>()[0]);
+    } else {
+      absl::StrAppend(&text, value.AsDouble(0));
+    }
+  }
+  Print(name, "  {", text, n < map.items.size() ? ", ..." : "", "}\n");
+  return true;
+}
+
 void Show(const std::string& name, const Datum& datum, int64_t elements) {
+  const bool map = datum.kind == Type::Kind::kMap;
+  if (map && ShowFlatMap(name, datum, elements)) return;
   if (!datum.is_tensor()) {
     Print(name, "  ", datum.type().ToString(), ", ", datum.items.size(), " items\n");
     for (size_t i = 0; i < datum.items.size() && static_cast<int64_t>(i) < elements; ++i)
-      Show(absl::StrCat("  [", i, "]"), datum.items[i], elements);
+      Show(absl::StrCat("  [", map ? KeyText(datum, i) : absl::StrCat(i), "]"), datum.items[i],
+           elements);
     return;
   }
   Print(name, "  ", datum.tensor.ToString(elements), "\n");
@@ -60,6 +87,11 @@ void Show(const std::string& name, const Datum& datum, int64_t elements) {
 void ToJson(const Datum& datum, JsonWriter* json) {
   json->BeginObject().Field("type", datum.type().ToString());
   if (!datum.is_tensor()) {
+    if (datum.kind == Type::Kind::kMap) {
+      json->Key("keys").BeginArray();
+      for (size_t i = 0; i < datum.items.size(); ++i) json->String(KeyText(datum, i));
+      json->EndArray();
+    }
     json->Key("items").BeginArray();
     for (const Datum& item : datum.items) ToJson(item, json);
     json->EndArray().EndObject();

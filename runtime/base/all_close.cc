@@ -3,6 +3,7 @@
 #include <cmath>
 #include <complex>
 #include <cstring>
+#include <map>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -139,6 +140,43 @@ absl::Status AllClose(const Tensor& got, const Tensor& want, const Tolerance& to
                    ": got ", ElementText(got, i), ", expected ", ElementText(want, i), allowed));
 }
 
+namespace {
+
+std::string KeyText(const Tensor& keys, int64_t i) {
+  return keys.dtype() == DType::kString ? keys.data<std::string>()[i]
+                                        : absl::StrCat(keys.data<int64_t>()[i]);
+}
+
+// Maps have no order: values are compared key by key. REQUIRES: as many items.
+absl::Status MapsClose(const Datum& got, const Datum& want, const Tolerance& tolerance) {
+  if (got.keys.dtype() != want.keys.dtype()) {
+    return MakeError(ErrorKind::kNumeric,
+                     absl::StrCat("has keys of type ", DTypeName(got.keys.dtype()), ", expected ",
+                                  DTypeName(want.keys.dtype())));
+  }
+  std::map<std::string, const Datum*> values;
+  for (size_t i = 0; i < got.items.size(); ++i) {
+    values[KeyText(got.keys, static_cast<int64_t>(i))] = &got.items[i];
+  }
+  for (size_t i = 0; i < want.items.size(); ++i) {
+    const std::string key = KeyText(want.keys, static_cast<int64_t>(i));
+    const auto it = values.find(key);
+    if (it == values.end()) {
+      return MakeError(ErrorKind::kNumeric, absl::StrCat("has no key ", key));
+    }
+    Datum value = *it->second;
+    const Tensor& expected = want.items[i].tensor;
+    if (value.is_tensor() && value.tensor.num_elements() == 1 && expected.num_elements() == 1) {
+      value.tensor = value.tensor.Reshaped(expected.dims());
+    }
+    GR_RETURN_IF_ERROR(
+        Annotate(AllClose(value, want.items[i], tolerance), absl::StrCat("key ", key)));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
 absl::Status AllClose(const Datum& got, const Datum& want, const Tolerance& tolerance) {
   if (got.kind != want.kind) {
     return MakeError(ErrorKind::kNumeric,
@@ -149,9 +187,7 @@ absl::Status AllClose(const Datum& got, const Datum& want, const Tolerance& tole
     return MakeError(ErrorKind::kNumeric, absl::StrCat("has ", got.items.size(),
                                                        " items, expected ", want.items.size()));
   }
-  if (got.kind == Type::Kind::kMap) {
-    GR_RETURN_IF_ERROR(Annotate(AllClose(got.keys, want.keys, tolerance), "keys"));
-  }
+  if (got.kind == Type::Kind::kMap) return MapsClose(got, want, tolerance);
   for (size_t i = 0; i < got.items.size(); ++i) {
     GR_RETURN_IF_ERROR(
         Annotate(AllClose(got.items[i], want.items[i], tolerance), absl::StrCat("item ", i)));

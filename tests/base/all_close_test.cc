@@ -61,5 +61,19 @@ TEST(AllCloseTest, ContainersAreComparedItemByItem) {
   EXPECT_FALSE(AllClose(Datum::Optional(), Datum::Optional(Tensor::Scalar<float>(1)), {}).ok());
 }
 
+Datum MapOf(std::initializer_list<std::string> keys, std::initializer_list<float> values) {
+  Datum map;
+  map.kind = Type::Kind::kMap;
+  map.keys = Tensor::Of<std::string>({static_cast<int64_t>(keys.size())}, keys);
+  for (const float v : values) map.items.emplace_back(Tensor::Scalar<float>(v));
+  return map;
+}
+
+TEST(AllCloseTest, MapsAreComparedByKeyInAnyOrder) {
+  EXPECT_TRUE(AllClose(MapOf({"a", "b"}, {1, 2}), MapOf({"b", "a"}, {2, 1}), {}).ok());
+  EXPECT_FALSE(AllClose(MapOf({"a", "b"}, {1, 2}), MapOf({"b", "a"}, {1, 2}), {}).ok());
+  EXPECT_FALSE(AllClose(MapOf({"a", "b"}, {1, 2}), MapOf({"a", "c"}, {1, 2}), {}).ok());
+}
+
 }  // namespace
 }  // namespace graphrun
