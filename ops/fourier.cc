@@ -1,4 +1,4 @@
-// DFT, STFT: discrete Fourier transforms, in double whatever the element type.
+// DFT, STFT: discrete Fourier transforms, in double for double and in float for all other types.
 //
 // Source: https://onnx.ai/onnx/operators (DFT 17, 20; STFT 17). A complex tensor has a last axis
 // of 2: real and imaginary part. In version 17 of DFT the axis is an attribute, 1 by default.
@@ -11,7 +11,15 @@
 namespace graphrun {
 namespace {
 
-using Complex = std::complex<double>;
+template <typename T>
+using Real = std::conditional_t<std::is_same_v<T, double>, double, float>;
+
+// A real signal's transform mirrors its own conjugate: bins 0 and n / 2 are real.
+template <typename R>
+void MakeEndsReal(std::vector<std::complex<R>>* bins) {
+  bins->front().imag(0);
+  if (bins->size() % 2 == 0) (*bins)[bins->size() / 2].imag(0);
+}
 
 // What a DFT does along its axis.
 struct Transform {
@@ -109,33 +117,35 @@ absl::StatusOr<std::unique_ptr<Kernel>> DftKernel(PrepareContext& c) {
       T* y = r.output(0).mutable_data<T>();
       const int64_t outer = Product(absl::MakeConstSpan(in).subspan(0, a));
       const int64_t inner = Product(absl::MakeConstSpan(in).subspan(a + 1, in.size() - a - 2));
-      const Fft fft(t.length);
-      ParallelFor(
-          outer * inner, std::max<int64_t>(4096 / t.length, 1), [&](int64_t begin, int64_t end) {
-            std::vector<Complex> signal(static_cast<size_t>(t.length)), work;
-            for (int64_t i = begin; i < end; ++i) {
-              const int64_t o = i / inner, e = i % inner;
-              std::fill(signal.begin(), signal.end(), Complex());
-              for (int64_t k = 0; k < std::min(size, t.length); ++k) {
-                const T* from = x + ((o * size + k) * inner + e) * parts;
-                signal[static_cast<size_t>(k)] = {static_cast<double>(from[0]),
-                                                  parts == 2 ? static_cast<double>(from[1]) : 0};
-              }
-              if (onesided && inverse) {
-                // The missing half is the conjugate of the given one.
-                for (int64_t k = t.length / 2 + 1; k < t.length; ++k)
-                  signal[static_cast<size_t>(k)] =
-                      std::conj(signal[static_cast<size_t>(t.length - k)]);
-              }
-              fft.Run(signal.data(), inverse, &work);
-              for (int64_t k = 0; k < t.output; ++k) {
-                T* to = y + ((o * t.output + k) * inner + e) * t.parts;
-                const Complex v = signal[static_cast<size_t>(k)];
-                to[0] = T(static_cast<Compute<T>>(v.real()));
-                if (t.parts == 2) to[1] = T(static_cast<Compute<T>>(v.imag()));
-              }
-            }
-          });
+      using R = Real<T>;
+      const Fft<R> fft(t.length);
+      ParallelFor(outer * inner, std::max<int64_t>(4096 / t.length, 1),
+                  [&](int64_t begin, int64_t end) {
+                    std::vector<std::complex<R>> signal(static_cast<size_t>(t.length)), work;
+                    for (int64_t i = begin; i < end; ++i) {
+                      const int64_t o = i / inner, e = i % inner;
+                      std::fill(signal.begin(), signal.end(), 0);
+                      for (int64_t k = 0; k < std::min(size, t.length); ++k) {
+                        const T* from = x + ((o * size + k) * inner + e) * parts;
+                        signal[static_cast<size_t>(k)] = {static_cast<R>(from[0]),
+                                                          parts == 2 ? static_cast<R>(from[1]) : 0};
+                      }
+                      if (onesided && inverse) {
+                        // The missing half is the conjugate of the given one.
+                        for (int64_t k = t.length / 2 + 1; k < t.length; ++k)
+                          signal[static_cast<size_t>(k)] =
+                              std::conj(signal[static_cast<size_t>(t.length - k)]);
+                      }
+                      fft.Run(signal.data(), inverse, &work);
+                      if (parts == 1) MakeEndsReal(&signal);
+                      for (int64_t k = 0; k < t.output; ++k) {
+                        T* to = y + ((o * t.output + k) * inner + e) * t.parts;
+                        const std::complex<R> v = signal[static_cast<size_t>(k)];
+                        to[0] = T(static_cast<Compute<T>>(v.real()));
+                        if (t.parts == 2) to[1] = T(static_cast<Compute<T>>(v.imag()));
+                      }
+                    }
+                  });
       return absl::OkStatus();
     });
   });
@@ -210,21 +220,23 @@ absl::StatusOr<std::unique_ptr<Kernel>> StftKernel(PrepareContext& c) {
       const T* x = r.input(0).data<T>();
       const T* window = r.has_input(2) ? r.input(2).data<T>() : nullptr;
       T* y = r.output(0).mutable_data<T>();
-      const Fft fft(f.length);
+      using R = Real<T>;
+      const Fft<R> fft(f.length);
       ParallelFor(in[0] * f.count, std::max<int64_t>(4096 / f.length, 1),
                   [&](int64_t begin, int64_t end) {
-                    std::vector<Complex> frame(static_cast<size_t>(f.length)), work;
+                    std::vector<std::complex<R>> frame(static_cast<size_t>(f.length)), work;
                     for (int64_t i = begin; i < end; ++i) {
                       const T* from = x + (i / f.count * samples + i % f.count * f.step) * parts;
                       for (int64_t k = 0; k < f.length; ++k) {
-                        const double w = window == nullptr ? 1 : static_cast<double>(window[k]);
+                        const R w = window == nullptr ? 1 : static_cast<R>(window[k]);
                         frame[static_cast<size_t>(k)] = {
-                            w * static_cast<double>(from[k * parts]),
-                            parts == 2 ? w * static_cast<double>(from[k * parts + 1]) : 0};
+                            w * static_cast<R>(from[k * parts]),
+                            parts == 2 ? w * static_cast<R>(from[k * parts + 1]) : 0};
                       }
                       fft.Run(frame.data(), false, &work);
+                      if (parts == 1) MakeEndsReal(&frame);
                       for (int64_t k = 0; k < f.bins; ++k) {
-                        const Complex v = frame[static_cast<size_t>(k)];
+                        const std::complex<R> v = frame[static_cast<size_t>(k)];
                         y[(i * f.bins + k) * 2] = T(static_cast<Compute<T>>(v.real()));
                         y[(i * f.bins + k) * 2 + 1] = T(static_cast<Compute<T>>(v.imag()));
                       }
