@@ -1,7 +1,7 @@
 // ImageDecoder: an image file as a tensor of pixels.
 //
-// Source: https://onnx.ai/onnx/operators/onnx__ImageDecoder.html (20). PNG, JPEG, BMP, TIFF, WebP
-// and PNM; JPEG 2000 is not read. What cannot be decoded gives an empty tensor, as the standard
+// Source: https://onnx.ai/onnx/operators/onnx__ImageDecoder.html (20). PNG, JPEG, BMP, TIFF, WebP,
+// JPEG 2000 and PNM. What cannot be decoded gives an empty tensor, as the standard
 // asks. Grey is (19595 R + 38470 G + 7471 B + 32768) / 65536, ITU-R BT.601's weights.
 #include "ops/image_formats.h"
 #include "ops/move.h"

@@ -12,6 +12,8 @@
 // After <cstdio>, which it needs.
 #include <jpeglib.h>
 
+#include "ops/jpeg2000.h"
+
 namespace graphrun {
 namespace {
 
@@ -277,6 +279,7 @@ absl::optional<RgbImage> DecodeRgb(absl::string_view bytes) {
     return DecodeWebpFile(bytes);
   if (starts(absl::string_view("II*\0", 4)) || starts(absl::string_view("MM\0*", 4)))
     return DecodeTiffFile(bytes);
+  if (IsJpeg2000(bytes)) return DecodeJpeg2000(bytes);
   if (starts("BM")) return DecodeBmpFile(bytes);
   if (bytes.size() > 2 && bytes[0] == 'P' && bytes[1] >= '1' && bytes[1] <= '6')
     return DecodePnmFile(bytes);

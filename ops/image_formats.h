@@ -14,7 +14,8 @@ struct RgbImage {
   std::vector<uint8_t> pixels;
 };
 
-// Decodes PNG, JPEG, BMP (8, 24 and 32 bits without compression), TIFF, WebP and PNM (P1 to P6).
+// Decodes PNG, JPEG, BMP (8, 24 and 32 bits without compression), TIFF, WebP, JPEG 2000 and PNM
+// (P1 to P6).
 // Transparency is dropped. Nothing where the bytes are damaged, of another format, or more than
 // 2^28 pixels.
 absl::optional<RgbImage> DecodeRgb(absl::string_view bytes);
