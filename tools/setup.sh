@@ -10,7 +10,8 @@ PACKAGES=(
   ca-certificates g++ cmake ninja-build git python3
   libdnnl-dev libprotobuf-dev protobuf-compiler libabsl-dev libre2-dev
   libgtest-dev libgmock-dev libbenchmark-dev
-  zlib1g-dev libpng-dev libjpeg-dev libtiff-dev libwebp-dev libsqlite3-dev
+  zlib1g-dev libpng-dev libjpeg-dev libtiff-dev libwebp-dev libopenjp2-7-dev libsqlite3-dev
+  libonnx-testdata
 )
 
 install_packages "${PACKAGES[@]}"

@@ -44,6 +44,18 @@ std::string LightModel(const std::string& folder, const std::string& json) {
   return JoinPath(JoinPath(folder, "../.."), url.substr(data + 6));
 }
 
+// As ReadDatum. Older suites keep the bits of bfloat16 as uint16.
+absl::StatusOr<NamedDatum> ReadAs(const std::string& path, const Type& type) {
+  GR_ASSIGN_OR_RETURN(NamedDatum d, ReadDatum(path, type));
+  const Tensor& t = d.datum.tensor;
+  if (d.datum.is_tensor() && type.is_tensor() && type.tensor.dtype == DType::kBFloat16 &&
+      t.dtype() == DType::kUInt16) {
+    d.datum.tensor =
+        Tensor::View(DType::kBFloat16, t.dims(), const_cast<void*>(t.raw()), t.owner());
+  }
+  return d;
+}
+
 absl::StatusOr<TestDataSet> ReadDataSet(const std::string& folder, const Graph& graph) {
   TestDataSet set;
   set.name = BaseName(folder);
@@ -54,13 +66,13 @@ absl::StatusOr<TestDataSet> ReadDataSet(const std::string& folder, const Graph& 
     if (i >= graph.inputs().size()) {
       return DataError(path, ": the model has only ", graph.inputs().size(), " inputs");
     }
-    GR_ASSIGN_OR_RETURN(NamedDatum d, ReadDatum(path, graph.inputs()[i]->type()));
+    GR_ASSIGN_OR_RETURN(NamedDatum d, ReadAs(path, graph.inputs()[i]->type()));
     inputs.push_back(std::move(d));
   }
   for (size_t i = 0; i < graph.outputs().size(); ++i) {
     const std::string path = JoinPath(folder, absl::StrCat("output_", i, ".pb"));
     if (!FileExists(path)) break;
-    GR_ASSIGN_OR_RETURN(NamedDatum d, ReadDatum(path, graph.outputs()[i]->type()));
+    GR_ASSIGN_OR_RETURN(NamedDatum d, ReadAs(path, graph.outputs()[i]->type()));
     set.outputs.push_back(std::move(d.datum));
   }
   set.inputs.resize(graph.inputs().size());
@@ -90,7 +102,7 @@ absl::StatusOr<TestDataSet> LightDataSet(const std::string& model_path, const Gr
   for (size_t i = 0; i < graph.outputs().size(); ++i) {
     const std::string path = absl::StrCat(stem, "_output_", i, ".pb");
     if (!FileExists(path)) break;
-    GR_ASSIGN_OR_RETURN(NamedDatum d, ReadDatum(path, graph.outputs()[i]->type()));
+    GR_ASSIGN_OR_RETURN(NamedDatum d, ReadAs(path, graph.outputs()[i]->type()));
     set.outputs.push_back(std::move(d.datum));
   }
   return set;
