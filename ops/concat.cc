@@ -134,6 +134,7 @@ OpDef ConcatSince(int since) {
       .Output("concat_result", "T")
       .Types("T", kAnyType)
       .Infer(InferConcat)
+      .NoOp([](const NodeContext& c) { return c.num_inputs() == 1 ? 0 : -1; })
       .Kernel("native", ConcatKernel)
       .Gradient(ConcatGradient);
 }

@@ -147,6 +147,16 @@ absl::Status InferTile1(InferContext& c) {
 
 }  // namespace
 
+namespace {
+
+// Copies as large as what is copied are what is copied.
+int SameSizes(const NodeContext& c) {
+  const Shape& input = c.node().input(0)->shape();
+  return input.is_concrete() && c.node().output(0)->shape() == input ? 0 : -1;
+}
+
+}  // namespace
+
 void RegisterExpandOps(OpRegistry& ops) {
   ops.Add(OpDef("Expand", 8)
               .Versions({8, 13})
@@ -155,6 +165,7 @@ void RegisterExpandOps(OpRegistry& ops) {
               .Output("output", "T")
               .Types("T", kAnyType)
               .Infer(InferExpand)
+              .NoOp(SameSizes)
               .NoGradientFor({1})
               .Kernel("native", ExpandKernel)
               // dx = dy summed over the axes that were repeated
@@ -198,6 +209,7 @@ void RegisterExpandOps(OpRegistry& ops) {
               .Output("output", "T")
               .Types("T", kAnyType)
               .Infer(InferTile)
+              .NoOp(SameSizes)
               .NoGradientFor({1})
               .Kernel("native", TileKernel)
               .Gradient(TileGradient)

@@ -66,6 +66,13 @@ void RegisterTransposeOps(OpRegistry& ops) {
               .Attr("perm", Attr::Kind::kInts)
               .Types("T", kAnyType)
               .Infer(InferTranspose)
+              .NoOp([](const NodeContext& c) {
+                const Perm perm = c.Ints("perm");
+                for (size_t i = 0; i < perm.size(); ++i) {
+                  if (perm[i] != static_cast<int64_t>(i)) return -1;
+                }
+                return c.has_attr("perm") ? 0 : -1;
+              })
               .Kernel("native", TransposeKernel)
               // dx = dy with its axes back in their places
               .Gradient([](GradContext& g) {

@@ -1,6 +1,6 @@
 #include "runtime/passes/pass.h"
 
-#include <algorithm>
+#include "runtime/ir/verify.h"
 
 namespace graphrun {
 
@@ -9,7 +9,8 @@ absl::Status PassPipeline::Run(Graph& graph, const OpRegistry& registry) const {
     auto changed = pass.run(graph, registry);
     if (!changed.ok()) return Annotate(changed.status(), absl::StrCat("pass ", pass.name));
     if (!*changed) continue;
-    const absl::Status sound = graph.Sort();
+    absl::Status sound = graph.Sort();
+    if (sound.ok()) sound = Verify(graph);
     if (!sound.ok()) return InternalError("after pass ", pass.name, ": ", sound.message());
   }
   return absl::OkStatus();

@@ -1,0 +1,50 @@
+#include "tests/passes/pass_test.h"
+
+namespace graphrun {
+namespace {
+
+class PipelineTest : public PassTest {
+ protected:
+  absl::Status Run(const PassPipeline& pipeline) {
+    auto graph = ParseGraph("g (float[2] x) => (float[2] y) { t = Exp(x)  y = Neg(t) }");
+    return pipeline.Run(**graph, registry_);
+  }
+};
+
+TEST_F(PipelineTest, PassesRunInTheOrderOfTheirAddition) {
+  std::string order;
+  PassPipeline pipeline;
+  for (const char* name : {"a", "b", "c"}) {
+    pipeline.Add({name, [&order, name](Graph&, const OpRegistry&) -> absl::StatusOr<bool> {
+                    order += name;
+                    return false;
+                  }});
+  }
+  EXPECT_TRUE(Run(pipeline).ok());
+  EXPECT_EQ(order, "abc");
+}
+
+TEST_F(PipelineTest, AFailureNamesItsPass) {
+  PassPipeline pipeline;
+  pipeline.Add({"shrink", [](Graph&, const OpRegistry&) -> absl::StatusOr<bool> {
+                  return ModelError("nothing to shrink");
+                }});
+  const std::string message(Run(pipeline).message());
+  EXPECT_NE(message.find("pass shrink"), std::string::npos) << message;
+  EXPECT_NE(message.find("nothing to shrink"), std::string::npos) << message;
+}
+
+TEST_F(PipelineTest, AGraphThatAPassBrokeIsABugThatNamesThePass) {
+  PassPipeline pipeline;
+  pipeline.Add({"cross", [](Graph& graph, const OpRegistry&) -> absl::StatusOr<bool> {
+                  Node* exp = graph.nodes().front().get();
+                  graph.SetInput(exp, 0, graph.nodes().back()->output(0));  // a cycle
+                  return true;
+                }});
+  const absl::Status status = Run(pipeline);
+  EXPECT_EQ(status.code(), absl::StatusCode::kInternal) << status;
+  EXPECT_NE(status.message().find("after pass cross"), absl::string_view::npos) << status;
+}
+
+}  // namespace
+}  // namespace graphrun
