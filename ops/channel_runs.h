@@ -11,6 +11,8 @@ namespace graphrun {
 
 struct ChannelRuns {
   int64_t batch = 0, blocks = 0, run = 1, positions = 0;
+  // Of the two names for one block of all channels, channels last and a block, this is the second.
+  bool named_block = false;
 
   int64_t channels() const { return blocks * run; }
   int64_t outer() const { return batch * blocks; }
@@ -29,13 +31,15 @@ struct ChannelRuns {
       other.blocks = dims[1] / run;
       other.run = run;
       if (other.LayoutOf(dims) == layout) return other;
+      other.named_block = true;
+      if (other.LayoutOf(dims) == layout) return other;
     }
     return absl::nullopt;
   }
   // The layout of a tensor with these channels and other spatial sizes.
   Layout LayoutOf(const Dims& dims) const {
     if (run == 1) return Layout();
-    if (blocks == 1) {
+    if (blocks == 1 && !named_block) {
       std::vector<int> order = {0};
       for (size_t i = 2; i < dims.size(); ++i) order.push_back(static_cast<int>(i));
       order.push_back(1);

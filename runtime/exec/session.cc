@@ -1,6 +1,7 @@
 #include "runtime/exec/session.h"
 
 #include <chrono>
+#include <cstring>
 
 #include "runtime/base/parallel.h"
 #include "runtime/op/evaluate.h"
@@ -260,7 +261,17 @@ absl::Status Session::RunInstance(Instance& instance, absl::Span<const Datum> in
     const auto slot = static_cast<size_t>(plan.output_slots()[i]);
     if (instance.out[i] != &instance.copied[i]) continue;
     const Datum& source = instance.data[slot];
-    instance.copied[i] = source.is_tensor() ? Datum(source.tensor.Clone()) : source;
+    Datum& copy = instance.copied[i];
+    if (!source.is_tensor()) {
+      copy = source;
+    } else if (copy.is_tensor() && copy.tensor.dtype() == source.tensor.dtype() &&
+               copy.tensor.dims() == source.tensor.dims() &&
+               copy.tensor.dtype() != DType::kString) {
+      std::memcpy(copy.tensor.mutable_raw(), source.tensor.raw(),
+                  static_cast<size_t>(source.tensor.byte_size()));
+    } else {
+      copy = Datum(source.tensor.Clone());
+    }
   }
   for (const auto& copy : plan.state_copies()) {
     const auto& state = plan.states()[static_cast<size_t>(copy.state)];
