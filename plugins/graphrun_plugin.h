@@ -20,7 +20,8 @@
  * Versions. A plugin carries the version of the header that it was compiled with. MAJOR must be the
  * host's; MINOR must not be above it. Structures only grow at their end, and each begins with its
  * size as its author's compiler saw it: fields beyond are read as zero. In arrays of structures all
- * elements have one size. Those without a size (gr_dim, gr_in_place) never change.
+ * elements have one size. What came later than 1.0 is marked so, up to the end of its structure or
+ * the next such mark. Those without a size (gr_dim, gr_in_place) never change.
  *
  * Ownership. What is passed is borrowed for the call; what must live on is copied. What the host
  * hands out is valid until the callback that received it returns, unless it says otherwise. Strings
@@ -41,7 +42,7 @@
 #include <stdint.h>
 
 #define GR_ABI_MAJOR 1
-#define GR_ABI_MINOR 0
+#define GR_ABI_MINOR 1
 
 #if defined(__GNUC__)
 #define GR_EXPORT __attribute__((visibility("default")))
@@ -617,6 +618,7 @@ typedef struct gr_dataset_request {
   const char* path;
   const char* target; /* columns that the recipe names, comma separated; "" where it names none */
   const char* features;
+  /* since 1.1 */
   const char* const* option_names; /* the recipe's data.option: names and values */
   const char* const* option_values;
   size_t num_options;
@@ -649,6 +651,7 @@ typedef struct gr_transform {
   /* float32, row-major; the two do not overlap. `range` is gr_field.range. */
   gr_status* (*apply)(void* self, const double* params, gr_random*, double range, int32_t rank,
                       const int64_t* dims, const float* input, float* output);
+  /* since 1.1 */
   /* Changes fields [rows, sample...] in place; roles are GR_FEATURE and GR_TARGET. A field that
    * nobody wants has no data. */
   gr_status* (*apply_batch)(void* self, const double* params, gr_random*, const gr_tensor* fields,

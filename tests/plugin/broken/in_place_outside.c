@@ -1,0 +1,4 @@
+#include "tests/plugin/base.h"
+
+static void spoil(void) { in_place.input = 3; }
+GR_PLUGIN(init);

@@ -1,0 +1,4 @@
+#include "tests/plugin/base.h"
+
+static void spoil(void) { op.domain = ""; }
+GR_PLUGIN(init);

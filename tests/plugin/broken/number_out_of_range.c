@@ -1,0 +1,4 @@
+#include "tests/plugin/base.h"
+
+static void spoil(void) { parameter.fallback = 3; }
+GR_PLUGIN(init);

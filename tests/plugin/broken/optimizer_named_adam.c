@@ -1,0 +1,4 @@
+#include "tests/plugin/base.h"
+
+static void spoil(void) { optimizer.name = "adam"; }
+GR_PLUGIN(init);

@@ -1,0 +1,4 @@
+#include "tests/plugin/base.h"
+
+static void spoil(void) { plugin.struct_size = 33; }
+GR_PLUGIN(init);

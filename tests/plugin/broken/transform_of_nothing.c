@@ -1,0 +1,4 @@
+#include "tests/plugin/base.h"
+
+static void spoil(void) { transform.apply = 0; }
+GR_PLUGIN(init);

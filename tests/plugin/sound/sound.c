@@ -1,0 +1,7 @@
+#include "tests/plugin/base.h"
+
+static void spoil(void) {
+  plugin.kernels = &added;
+  plugin.num_kernels = 1;
+}
+GR_PLUGIN(init);
