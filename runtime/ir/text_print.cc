@@ -100,10 +100,10 @@ class Printer {
         absl::StrAppend(&inputs.back(), " = ", TensorText(*value, options_.max_elements));
     }
     for (const NamedValue& v : graph.outputs) outputs.push_back(TypedName(v.type, v.name));
-    for (const auto& [name, tensor] : graph.initializers) {
+    for (const auto& initializer : graph.initializers) {
       const bool is_input = std::any_of(graph.inputs.begin(), graph.inputs.end(),
-                                        [&](const auto& v) { return v.name == name; });
-      if (!is_input) inner.push_back(Value(name, tensor));
+                                        [&](const auto& v) { return v.name == initializer.first; });
+      if (!is_input) inner.push_back(Value(initializer.first, initializer.second));
     }
     for (const NamedValue& v : graph.value_infos) {
       if (options_.types) inner.push_back(TypedName(v.type, v.name));
