@@ -85,13 +85,14 @@ absl::Status Run(const Flags& flags) {
   GR_RETURN_IF_ERROR(ApplyRecipeFlags(flags, &recipe));
   const std::vector<std::string> names(recipe.loop().metric().begin(),
                                        recipe.loop().metric().end());
-  GR_ASSIGN_OR_RETURN(const std::unique_ptr<OpRegistry> registry, MakeRegistry(flags));
+  GR_ASSIGN_OR_RETURN(const Registries registries,
+                      MakeRegistries(flags, {recipe.plugin().begin(), recipe.plugin().end()}));
   GR_ASSIGN_OR_RETURN(const std::unique_ptr<Graph> graph, ImportOnnx(path));
   SessionOptions options;
   options.threads = static_cast<int>(threads);
-  GR_ASSIGN_OR_RETURN(
-      const std::unique_ptr<Predictor> predictor,
-      Predictor::Create(*graph, *registry, recipe, recipe.data().path(), true, options));
+  GR_ASSIGN_OR_RETURN(const std::unique_ptr<Predictor> predictor,
+                      Predictor::Create(*graph, *registries.ops, recipe, recipe.data().path(), true,
+                                        options, registries.parts));
   const auto start = std::chrono::steady_clock::now();
   GR_ASSIGN_OR_RETURN(const Evaluation e, EvaluateModel(predictor.get(), names));
   const double seconds =

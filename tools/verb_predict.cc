@@ -100,13 +100,14 @@ absl::Status Run(const Flags& flags) {
   GR_ASSIGN_OR_RETURN(const int64_t threads, flags.Int("threads", 0, 0, 4096));
   recipe::Recipe recipe;
   GR_RETURN_IF_ERROR(ApplyRecipeFlags(flags, &recipe));
-  GR_ASSIGN_OR_RETURN(const std::unique_ptr<OpRegistry> registry, MakeRegistry(flags));
+  GR_ASSIGN_OR_RETURN(const Registries registries,
+                      MakeRegistries(flags, {recipe.plugin().begin(), recipe.plugin().end()}));
   GR_ASSIGN_OR_RETURN(const std::unique_ptr<Graph> graph, ImportOnnx(path));
   SessionOptions options;
   options.threads = static_cast<int>(threads);
-  GR_ASSIGN_OR_RETURN(
-      const std::unique_ptr<Predictor> predictor,
-      Predictor::Create(*graph, *registry, recipe, recipe.data().path(), false, options));
+  GR_ASSIGN_OR_RETURN(const std::unique_ptr<Predictor> predictor,
+                      Predictor::Create(*graph, *registries.ops, recipe, recipe.data().path(),
+                                        false, options, registries.parts));
   GR_ASSIGN_OR_RETURN(const std::string kind,
                       flags.Choice("kind", "auto", {"auto", "class", "value"}));
   std::unique_ptr<CsvWriter> csv;

@@ -44,7 +44,8 @@ absl::Status Run(const Flags& flags) {
     return absl::OkStatus();
   }
   GR_ASSIGN_OR_RETURN(const ProgressMode mode, ProgressModeFromName(recipe.output().progress()));
-  GR_ASSIGN_OR_RETURN(const std::unique_ptr<OpRegistry> registry, MakeRegistry(flags));
+  GR_ASSIGN_OR_RETURN(const Registries registries,
+                      MakeRegistries(flags, {recipe.plugin().begin(), recipe.plugin().end()}));
   const std::unique_ptr<Console> console = Console::Make(mode, Terminal::Detect(STDOUT_FILENO));
   TrainEnvironment environment;
   environment.command_line = flags.command_line();
@@ -55,7 +56,8 @@ absl::Status Run(const Flags& flags) {
   environment.resume = flags.On("resume");
   environment.dry_run = flags.On("dry-run");
   CatchSignals();
-  GR_ASSIGN_OR_RETURN(const TrainResult result, Train(recipe, *registry, environment));
+  GR_ASSIGN_OR_RETURN(const TrainResult result,
+                      Train(recipe, *registries.ops, environment, registries.parts));
   if (result.signal != 0) return StoppedBySignal(result.signal);
   return absl::OkStatus();
 }

@@ -21,6 +21,7 @@ Verb BenchVerb();
 Verb ProfileVerb();
 Verb PlotVerb();
 Verb OpsVerb();
+Verb PluginsVerb();
 Verb CoverageVerb();
 Verb OptimizeVerb();
 Verb ConvertOpsetVerb();
