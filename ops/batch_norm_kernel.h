@@ -344,7 +344,7 @@ void GradientSums(const BatchNormShape& s, const T* x, const T* dy,
       if (run >= kLanes) {
         WithGate(gate, [&](auto gated) {
           ForLanesOver(run, [&](int64_t lane) {
-            const LaneGate<gated()> passes(gate, channel + lane);
+            const LaneGate<decltype(gated)::value> passes(gate, channel + lane);
             FloatLanes centre, u[2] = {}, v[2] = {};
             LoadLanes(mean + channel + lane, &centre);
             const auto add = [&](int64_t p, int64_t i) {
@@ -419,7 +419,7 @@ void GradientApply(const BatchNormShape& s, const T* x, const T* dy,
     if constexpr (kInLanes<T>) {
       WithGate(gate, [&](auto gated) {
         for (; lane + kLanes <= run; lane += kLanes) {
-          const LaneGate<gated()> passes(gate, channel + lane);
+          const LaneGate<decltype(gated)::value> passes(gate, channel + lane);
           FloatLanes va, vb, vd;
           LoadLanes(a + channel + lane, &va);
           LoadLanes(b + channel + lane, &vb);

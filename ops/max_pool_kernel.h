@@ -113,20 +113,21 @@ void MaxPoolLanes(const Sliding& s, const ChannelRuns& r, const T* x, Change&& c
         for (int64_t ow = 0; ow < s.out[2]; ++ow) {
           FloatLanes best = FloatLanes{} - std::numeric_limits<float>::infinity();
           IntLanes place = {};
-          if constexpr (changed.kFloor) {
+          if constexpr (decltype(changed)::kFloor) {
             best = changed.floor;
             place += kNoPlace;
           } else if (places != nullptr) {
             place += FirstPlace(s, od, oh, ow);
           }
-          ForPlaces<height(), width()>(s, r.run, od, oh, ow, [&](int64_t at, int32_t k) {
-            FloatLanes v;
-            LoadLanes(plane + at + first, &v);
-            changed(&v);
-            const IntLanes larger = v > best;
-            best = larger ? v : best;
-            place = larger ? IntLanes{} + k : place;
-          });
+          ForPlaces<decltype(height)::value, decltype(width)::value>(
+              s, r.run, od, oh, ow, [&](int64_t at, int32_t k) {
+                FloatLanes v;
+                LoadLanes(plane + at + first, &v);
+                changed(&v);
+                const IntLanes larger = v > best;
+                best = larger ? v : best;
+                place = larger ? IntLanes{} + k : place;
+              });
           const int64_t to = row + ow * r.run + first;
           StoreLanes(best, y + to);
           if (places != nullptr) StoreLanes(place, places + to);
@@ -228,17 +229,17 @@ void ScatterLanes(const Sliding& s, const ChannelRuns& r, const T* dy, const uin
                       LoadLanes(dy + from, &grad);
                       LoadLanes(places + from, &place);
                       const FloatLanes zero = {};
-                      ForPlaces<height(), width()>(s, r.run, od, oh, ow,
-                                                   [&](int64_t at, int32_t k) {
-                                                     const FloatLanes g = place == k ? grad : zero;
-                                                     if (partitions) {
-                                                       StoreLanes(g, to + at);
-                                                     } else {
-                                                       FloatLanes sum;
-                                                       LoadLanes(to + at, &sum);
-                                                       StoreLanes(sum + g, to + at);
-                                                     }
-                                                   });
+                      ForPlaces<decltype(height)::value, decltype(width)::value>(
+                          s, r.run, od, oh, ow, [&](int64_t at, int32_t k) {
+                            const FloatLanes g = place == k ? grad : zero;
+                            if (partitions) {
+                              StoreLanes(g, to + at);
+                            } else {
+                              FloatLanes sum;
+                              LoadLanes(to + at, &sum);
+                              StoreLanes(sum + g, to + at);
+                            }
+                          });
                     }
                   }
                 });

@@ -90,12 +90,12 @@ void PooledSums(const Sliding& s, const BatchNormShape& n, const T* x, const T* 
                   grad = place == kNoPlace ? zero : grad;
                   u += grad;
                   FloatLanes at_place = mean;
-                  ForPlaces<height(), width()>(s, r.run, row / s.out[1], row % s.out[1], ow,
-                                               [&](int64_t at, int32_t k) {
-                                                 FloatLanes value;
-                                                 LoadLanes(plane + at + first, &value);
-                                                 at_place = place == k ? value : at_place;
-                                               });
+                  ForPlaces<decltype(height)::value, decltype(width)::value>(
+                      s, r.run, row / s.out[1], row % s.out[1], ow, [&](int64_t at, int32_t k) {
+                        FloatLanes value;
+                        LoadLanes(plane + at + first, &value);
+                        at_place = place == k ? value : at_place;
+                      });
                   v += grad * (at_place - mean);
                 }
               }
@@ -133,12 +133,13 @@ void PooledApply(const Sliding& s, const ChannelRuns& r, const T* x, const T* dy
           LoadLanes(places + from, &place);
           grad *= va;
           const FloatLanes zero = {};
-          ForPlaces<height(), width()>(s, r.run, od, oh, ow, [&](int64_t at, int32_t k) {
-            FloatLanes value;
-            LoadLanes(x + plane + at + first, &value);
-            const FloatLanes g = place == k ? grad : zero;
-            StoreLanes(g + (vb * value + vd), dx + plane + at + first);
-          });
+          ForPlaces<decltype(height)::value, decltype(width)::value>(
+              s, r.run, od, oh, ow, [&](int64_t at, int32_t k) {
+                FloatLanes value;
+                LoadLanes(x + plane + at + first, &value);
+                const FloatLanes g = place == k ? grad : zero;
+                StoreLanes(g + (vb * value + vd), dx + plane + at + first);
+              });
         }
       }
     });
