@@ -67,7 +67,11 @@ void Body(BodyContext& b) {
 
 absl::Status Infer(InferContext& c) {
   const Shape &x = c.input_shape(0), &w = c.input_shape(1);
-  if (!x.has_rank() || !w.has_rank() || x.rank() < 3 || x.rank() != w.rank()) {
+  if (!x.has_rank() || !w.has_rank()) {
+    c.set_output(0, c.input_dtype(0), Shape());
+    return absl::OkStatus();
+  }
+  if (x.rank() < 3 || x.rank() != w.rank()) {
     return c.Error("inputs X and W need as many axes, at least 3");
   }
   GR_ASSIGN_OR_RETURN(const Window window, ReadWindow(c, x.rank() - 2, &w));

@@ -99,6 +99,17 @@ TEST_F(FusionTest, AResidualBlockBecomesTwoConvolutions) {
   EXPECT_EQ(Nodes(), (Names{"FusedConv", "FusedConv"}));
 }
 
+TEST_F(FusionTest, AConvolutionOfAnInputWhoseRankDependsOnDataTakesItsActivation) {
+  Expr mask = Input("mask", {5});
+  values_["mask"] = Datum(Tensor::Of<float>({5}, {0, 1, 1, 0, 1}));
+  Expr sizes = Squeeze(builder_.Op("NonZero", {mask}), {0});  // 1, 2, 4
+  Expr x = Reshape(Input("x", {8}), sizes);
+  ASSERT_FALSE(x.shape().has_rank());
+  Output(Sigmoid(builder_.Op("Conv", {x, Constant({3, 2, 1}, -0.4f)})));
+  Fuse();
+  EXPECT_EQ(Nodes().back(), "FusedConv");
+}
+
 TEST_F(FusionTest, AnIntermediateResultThatSomebodyReadsIsKept) {
   Expr y = builder_.Op("Conv", {Input("x", {1, 3, 5, 5}), Constant({4, 3, 3, 3}, -0.5f)});
   Output(y);
