@@ -1,5 +1,7 @@
 // Libraries that must be refused, each with words that say why, and what is left of them: nothing.
+
 #include <dirent.h>
+#include <unistd.h>
 
 #include <fstream>
 #include <map>
@@ -144,7 +146,7 @@ class PluginFileTest : public testing::Test {
     ASSERT_GT(bytes_.size(), 1000u);
   }
   std::string Refusal(const std::string& bytes) {
-    const std::string path = testing::TempDir() + "/graphrun_broken.so";
+    const std::string path = absl::StrCat(testing::TempDir(), "/graphrun_broken_", getpid(), ".so");
     std::ofstream(path, std::ios::binary) << bytes;
     Loaded loaded;
     const absl::Status status = loaded.plugins.Load(path);
