@@ -403,7 +403,7 @@ typedef struct gr_in_place {
 
 typedef struct gr_kernel {
   size_t struct_size;
-  const char* name;   /* "avx2" */
+  const char* name;   /* "avx2"; kernels for other element types may share it */
   const char* domain; /* of gr_plugin.kernels only: the operator that it is for */
   const char* op_type;
   const int32_t* dtypes; /* element types of the first input that it takes; none: all */

@@ -205,7 +205,12 @@ absl::Status ReadKernels(const gr_operator& op, const std::string& where, bool g
   std::set<std::string> names;
   for (const gr_kernel& kernel : kernels) {
     GR_ASSIGN_OR_RETURN(OpDef::NamedKernel named, ReadKernel(kernel, where, guard));
-    GR_RETURN_IF_ERROR(Unique(&names, named.name, absl::StrCat(where, ": kernel ", named.name)));
+    // Kernels for other element types may share a name.
+    const std::string place = absl::StrCat(where, ": kernel ", named.name);
+    for (size_t i = 0; i < std::max<size_t>(kernel.num_dtypes, 1); ++i) {
+      const int32_t dtype = kernel.num_dtypes == 0 ? 0 : kernel.dtypes[i];
+      GR_RETURN_IF_ERROR(Unique(&names, absl::StrCat(named.name, "/", dtype), place));
+    }
     def->Kernel(std::move(named.name), std::move(named.factory));
   }
   return absl::OkStatus();
