@@ -50,9 +50,54 @@ void Tile(absl::Span<const PanelFactor> factors, int64_t row, const float* panel
       [&](int i) { Unroll<4>([&](int v) { _mm512_storeu_ps(c + i * ldc + 16 * v, sum[i][v]); }); });
 }
 
+// panel[q * 64 + j] = rows[j * ld + q] for j and q in [0, 16).
+void Transpose16(const float* rows, int64_t ld, float* panel) {
+  // Intrinsics without a mask leave gcc 12 warnings of their own.
+  constexpr __mmask16 kAll = 0xffff;
+  __m512 r[16], a[16], b[16];
+  Unroll<16>([&](int i) { r[i] = _mm512_loadu_ps(rows + i * ld); });
+  Unroll<8>([&](int i) {
+    a[2 * i] = _mm512_maskz_unpacklo_ps(kAll, r[2 * i], r[2 * i + 1]);
+    a[2 * i + 1] = _mm512_maskz_unpackhi_ps(kAll, r[2 * i], r[2 * i + 1]);
+  });
+  const auto low = [](__m512 x, __m512 y) {
+    return _mm512_castpd_ps(
+        _mm512_maskz_unpacklo_pd(0xff, _mm512_castps_pd(x), _mm512_castps_pd(y)));
+  };
+  const auto high = [](__m512 x, __m512 y) {
+    return _mm512_castpd_ps(
+        _mm512_maskz_unpackhi_pd(0xff, _mm512_castps_pd(x), _mm512_castps_pd(y)));
+  };
+  // Lane l of b[4 i + j]: column 4 l + j of rows 4 i to 4 i + 3.
+  Unroll<4>([&](int i) {
+    b[4 * i] = low(a[4 * i], a[4 * i + 2]);
+    b[4 * i + 1] = high(a[4 * i], a[4 * i + 2]);
+    b[4 * i + 2] = low(a[4 * i + 1], a[4 * i + 3]);
+    b[4 * i + 3] = high(a[4 * i + 1], a[4 * i + 3]);
+  });
+  Unroll<4>([&](int j) {
+    constexpr int kEven = 0x88, kOdd = 0xdd;
+    const __m512 even = _mm512_maskz_shuffle_f32x4(kAll, b[j], b[4 + j], kEven);
+    const __m512 odd = _mm512_maskz_shuffle_f32x4(kAll, b[j], b[4 + j], kOdd);
+    const __m512 even2 = _mm512_maskz_shuffle_f32x4(kAll, b[8 + j], b[12 + j], kEven);
+    const __m512 odd2 = _mm512_maskz_shuffle_f32x4(kAll, b[8 + j], b[12 + j], kOdd);
+    const auto store = [&](int q, __m512 x) { _mm512_storeu_ps(panel + q * kPanel, x); };
+    store(j, _mm512_maskz_shuffle_f32x4(kAll, even, even2, kEven));
+    store(4 + j, _mm512_maskz_shuffle_f32x4(kAll, odd, odd2, kEven));
+    store(8 + j, _mm512_maskz_shuffle_f32x4(kAll, even, even2, kOdd));
+    store(12 + j, _mm512_maskz_shuffle_f32x4(kAll, odd, odd2, kOdd));
+  });
+}
+
 #else
 
 constexpr int kMaxRows = 1;
+
+void Transpose16(const float* rows, int64_t ld, float* panel) {
+  for (int64_t j = 0; j < 16; ++j) {
+    for (int64_t q = 0; q < 16; ++q) panel[q * kPanel + j] = rows[j * ld + q];
+  }
+}
 
 template <int kRows>
 void Tile(absl::Span<const PanelFactor> factors, int64_t row, const float* panel,
@@ -95,10 +140,15 @@ void PanelProduct(int64_t rows, absl::Span<const PanelFactor> factors, const flo
 
 void PackTransposed(const float* rows, int64_t ld, int64_t n, int64_t k, int64_t to, float* panel) {
   constexpr int64_t kBlock = 16;
-  for (int64_t p = 0; p < k; p += kBlock) {
-    const int64_t depth = std::min(kBlock, k - p);
-    for (int64_t j = 0; j < n; ++j) {
-      for (int64_t q = 0; q < depth; ++q) panel[(p + q) * kPanel + to + j] = rows[j * ld + p + q];
+  for (int64_t first = 0; first < n; first += kBlock) {
+    const int64_t count = std::min(kBlock, n - first);
+    const float* from = rows + first * ld;
+    float* out = panel + to + first;
+    int64_t p = 0;
+    for (; count == kBlock && p + kBlock <= k; p += kBlock)
+      Transpose16(from + p, ld, out + p * kPanel);
+    for (; p < k; ++p) {
+      for (int64_t j = 0; j < count; ++j) out[p * kPanel + j] = from[j * ld + p];
     }
   }
 }

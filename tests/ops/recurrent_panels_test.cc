@@ -29,6 +29,7 @@ struct Variant {
   int directions;
   bool reverse, states;
   int64_t batch, input, hidden;
+  int threads = 1;
 };
 
 void Check(const Variant& v) {
@@ -51,7 +52,7 @@ void Check(const Variant& v) {
   const auto sized = [](int64_t n) { return Values(static_cast<size_t>(n)); };
   Values y = sized(k.steps * d * state), y_h = sized(d * state), y_c = y_h,
          gates = sized(4 * k.steps * d * state), cells = y;
-  const RecurrentPanels panels(k, 2);
+  const RecurrentPanels panels(k, v.threads);
   RecurrentPanels::Forward f;
   f.x = x.data(), f.w = w.data(), f.r = r.data(), f.b = b.data();
   if (v.states) f.h0 = h0.data(), f.c0 = c0.data();
@@ -116,7 +117,7 @@ TEST(RecurrentPanelsTest, AgreeWithThePlainPassesInAllDirectionsAndSizes) {
       Check({cell, 1, false, states, 7, 13, 37});
       Check({cell, 1, true, states, 2, 70, 16});
       Check({cell, 2, false, states, 9, 5, 65});
-      Check({cell, 1, false, states, 31, 64, 128});
+      Check({cell, 1, false, states, 31, 64, 128, 2});
     }
   }
 }
