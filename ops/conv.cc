@@ -120,6 +120,7 @@ Made NativeGradWeight(PrepareContext& c) {
   GR_ASSIGN_OR_RETURN(const ConvShape s,
                       ShapeOfConv(c, c.input_dims(1), c.input_dims(2), c.input_dims(0)));
   std::unique_ptr<Kernel> kernel;
+  if (c.output_dtype(0) != c.input_dtype(0)) return kernel;
   DispatchDType(FloatTypes(), c.input_dtype(0), [&]<typename T>() {
     kernel = MakeKernel([s](RunContext& r) {
       ConvBackwardWeights(s, r.input(1).data<T>(), r.input(0).data<T>(),
@@ -249,7 +250,13 @@ void GradWeightBody(BodyContext& b) {
     axes.push_back(i);
   }
   dw = Slice(dw, starts, window->kernel, axes);
-  b.Return({dw, ReduceSum(dy, AllButChannels(rank), false)});
+  Expr db = ReduceSum(dy, AllButChannels(rank), false);
+  const DType to = static_cast<DType>(b.Int("output_type", 0));
+  if (to != DType::kUndefined && to != dw.dtype()) {
+    dw = Cast(dw, to);
+    db = Cast(db, to);
+  }
+  b.Return({dw, db});
 }
 
 absl::Status InferGradInput(InferContext& c) {
@@ -259,8 +266,11 @@ absl::Status InferGradInput(InferContext& c) {
 
 absl::Status InferGradWeight(InferContext& c) {
   const Shape& dy = c.input_shape(0);
-  c.set_output(0, c.input_dtype(0), c.input_shape(2));
-  c.set_output(1, c.input_dtype(0), Shape({dy.has_rank() && dy.rank() > 1 ? dy[1] : Dim()}));
+  const int64_t to = c.Int("output_type", 0);
+  const DType made = to == 0 ? c.input_dtype(0) : static_cast<DType>(to);
+  if (!IsFloat(made)) return c.Error("output_type is ", to, " but must be 0 or a float type");
+  c.set_output(0, made, c.input_shape(2));
+  c.set_output(1, made, Shape({dy.has_rank() && dy.rank() > 1 ? dy[1] : Dim()}));
   return absl::OkStatus();
 }
 
@@ -339,8 +349,9 @@ void RegisterConvOps(OpRegistry& ops) {
       WithConvAttrs(OpDef("ConvGradInput", 1, kGraphrunDomain))
           .Input("DY", "T")
           .Input("W", "T")
-          .Input("X", "T")
+          .Input("X", "U")
           .Output("DX", "T")
+          .Types("U", kFloats)
           .Infer(InferGradInput)
           .MultiplyAdds([](const NodeContext& c) { return ConvMultiplyAdds(c, 0, 1); })
           .ShapeOnly(2)
@@ -372,9 +383,11 @@ void RegisterConvOps(OpRegistry& ops) {
       WithConvAttrs(OpDef("ConvGradWeight", 1, kGraphrunDomain))
           .Input("DY", "T")
           .Input("X", "T")
-          .Input("W", "T")
+          .Input("W", "U")
           .Output("DW", "T")
           .Output("DB", "T", Arity::kOptional)
+          .Types("U", kFloats)
+          .Attr("output_type", 0)
           .Infer(InferGradWeight)
           .MultiplyAdds([](const NodeContext& c) { return ConvMultiplyAdds(c, 0, 2); })
           .ShapeOnly(2)

@@ -51,7 +51,8 @@ Family FamilyOf(DType dtype, const Dims& dims, const Layout& layout) {
 // decided).
 std::vector<std::pair<Md, Md>> Candidates(DType dtype, const Dims& x, const Dims& y,
                                           const Layout& x_layout, const Layout& y_layout,
-                                          bool single) {
+                                          bool single, DType y_dtype = DType::kUndefined) {
+  if (y_dtype == DType::kUndefined) y_dtype = dtype;
   const Family x_family = FamilyOf(dtype, x, x_layout), y_family = FamilyOf(dtype, y, y_layout);
   Family preferred = dtype == DType::kFloat32 ? Family::kBlocks : Family::kChannelsLast;
   if (dtype == DType::kFloat32 && single) preferred = Family::kAny;
@@ -63,14 +64,14 @@ std::vector<std::pair<Md, Md>> Candidates(DType dtype, const Dims& x, const Dims
   for (const Family family : {preferred, other}) {
     if (family == Family::kBlocks && (y[1] % 16 != 0 || (x[1] >= 16 && x[1] % 16 != 0))) continue;
     if (x[1] < 16) {
-      pairs.emplace_back(Make(x_family, dtype, x), Make(family, dtype, y));
-      pairs.emplace_back(Make(Family::kAny, dtype, x), Make(family, dtype, y));
+      pairs.emplace_back(Make(x_family, dtype, x), Make(family, y_dtype, y));
+      pairs.emplace_back(Make(Family::kAny, dtype, x), Make(family, y_dtype, y));
     } else {
-      pairs.emplace_back(Make(family, dtype, x), Make(family, dtype, y));
+      pairs.emplace_back(Make(family, dtype, x), Make(family, y_dtype, y));
     }
   }
-  pairs.emplace_back(Make(Family::kAny, dtype, x), Make(Family::kAny, dtype, y));
-  pairs.emplace_back(Make(Family::kRowMajor, dtype, x), Make(Family::kRowMajor, dtype, y));
+  pairs.emplace_back(Make(Family::kAny, dtype, x), Make(Family::kAny, y_dtype, y));
+  pairs.emplace_back(Make(Family::kRowMajor, dtype, x), Make(Family::kRowMajor, y_dtype, y));
   return pairs;
 }
 
@@ -203,7 +204,8 @@ absl::StatusOr<std::unique_ptr<Kernel>> OneDnnConv(PrepareContext& c, const Conv
     if (product != nullptr) return product;
   }
   const Md weights = onednn::Any(dtype, w);
-  const Md bias = c.has_input(2) ? onednn::RowMajor(dtype, {y[1]}) : Md();
+  const DType y_dtype = c.output_dtype(0);
+  const Md bias = c.has_input(2) ? onednn::RowMajor(c.input_dtype(2), {y[1]}) : Md();
   dnnl::post_ops post_ops;
   if (added >= 0) post_ops.append_sum(1.0f);
   if (activation != nullptr) onednn::AppendEltwises(*activation, post_ops);
@@ -214,8 +216,8 @@ absl::StatusOr<std::unique_ptr<Kernel>> OneDnnConv(PrepareContext& c, const Conv
                                  algorithm);
     };
   };
-  const auto pairs =
-      Candidates(dtype, x, y, Known(c.input_layout(0)), Layout(), constant && s.batch == 1);
+  const auto pairs = Candidates(dtype, x, y, Known(c.input_layout(0)), Layout(),
+                                constant && s.batch == 1, y_dtype);
   onednn::Pd<dnnl::convolution_forward> pd;
   if (winograd) {
     const Md blocks = onednn::ChannelBlocks(dtype, x);
@@ -281,15 +283,16 @@ absl::StatusOr<std::unique_ptr<Kernel>> OneDnnConvBackwardWeights(PrepareContext
   const DType dtype = c.input_dtype(0);
   const Dims dy = c.input_dims(0), w = WeightDims(s), x = c.input_dims(1);
   if (!IsSound(s, dtype, x, w, dy)) return nullptr;
-  const Md bias = c.has_output(1) ? onednn::RowMajor(dtype, {dy[1]}) : Md();
+  const DType made_dtype = c.output_dtype(0);
+  const Md bias = c.has_output(1) ? onednn::RowMajor(made_dtype, {dy[1]}) : Md();
   const Window window = ExactWindow(s);
   // The layout in which the weights live is the best for their gradient.
   std::vector<Md> homes;
   const Layout home = c.input_layout(2);
   if (s.groups == 1 && home.is_blocked()) {
-    if (const auto md = onednn::Describe(dtype, w, home)) homes.push_back(*md);
+    if (const auto md = onednn::Describe(made_dtype, w, home)) homes.push_back(*md);
   }
-  homes.push_back(onednn::Any(dtype, w));
+  homes.push_back(onednn::Any(made_dtype, w));
   onednn::Pd<dnnl::convolution_backward_weights> pd;
   for (const Md& diff : homes) {
     const auto make = [&](dnnl::algorithm algorithm) {

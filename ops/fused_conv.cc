@@ -2,6 +2,7 @@
 // activation, in one kernel; and the rewrites that make it.
 //
 // x [N, C, spatial...], w and b as Conv has them, z of y's sizes: y = activation(x * w + b + z).
+// `output_type`: y's element type, 0 for that of x and w; z has y's, b has one of the two.
 #include <cmath>
 #include <cstring>
 
@@ -33,6 +34,8 @@ absl::StatusOr<std::unique_ptr<Kernel>> Native(PrepareContext& c) {
   GR_ASSIGN_OR_RETURN(const ConvShape s, ShapeOf(c));
   const PostOp post_op = PostOp::Of(c);
   std::unique_ptr<Kernel> kernel;
+  if (c.output_dtype(0) != c.input_dtype(0)) return kernel;
+  if (c.has_input(2) && c.input_dtype(2) != c.input_dtype(0)) return kernel;
   DispatchDType(FloatTypes(), c.input_dtype(0), [&]<typename T>() {
     kernel = MakeKernel([s, post_op](RunContext& r) {
       T* y = r.output(0).mutable_data<T>();
@@ -59,8 +62,12 @@ absl::StatusOr<std::unique_ptr<Kernel>> Native(PrepareContext& c) {
 }
 
 void Body(BodyContext& b) {
-  Expr y = b.Op("Conv", {b.x(0), b.x(1), b.x(2)},
-                b.AttrsExcept({"activation", "activation_alpha", "activation_beta"}));
+  const Expr bias = b.has_input(2) ? CastLike(b.x(2), b.x(0)) : Expr();
+  Expr y =
+      b.Op("Conv", {b.x(0), b.x(1), bias},
+           b.AttrsExcept({"activation", "activation_alpha", "activation_beta", "output_type"}));
+  const DType to = static_cast<DType>(b.Int("output_type", 0));
+  if (to != DType::kUndefined && to != y.dtype()) y = Cast(y, to);
   if (b.has_input(3)) y = y + b.x(3);
   b.Return(PostOp::Of(b).Apply(y));
 }
@@ -83,7 +90,12 @@ absl::Status Infer(InferContext& c) {
     return c.Error("input Z has shape ", c.input_shape(3).ToString(), " but must be ",
                    y.ToString());
   }
-  c.set_output(0, c.input_dtype(0), std::move(y));
+  const int64_t to = c.Int("output_type", 0);
+  const DType made = to == 0 ? c.input_dtype(0) : static_cast<DType>(to);
+  if (!IsFloat(made) || (c.has_input(3) && c.input_dtype(3) != made)) {
+    return c.Error("output_type is ", to, ", but it must be 0 or a float type, and Z must have it");
+  }
+  c.set_output(0, made, std::move(y));
   return absl::OkStatus();
 }
 
@@ -207,10 +219,13 @@ void RegisterFusedConvOps(OpRegistry& ops) {
   PostOp::Declare(def)
       .Input("X", "T")
       .Input("W", "T")
-      .Input("B", "T", Arity::kOptional)
-      .Input("Z", "T", Arity::kOptional)
+      .Input("B", "S", Arity::kOptional)
+      .Input("Z", "R", Arity::kOptional)
       .Output("Y", "T")
       .Types("T", kFloats)
+      .Types("S", kFloats)
+      .Types("R", kFloats)
+      .Attr("output_type", 0)
       .Attr("auto_pad", "NOTSET")
       .Attr("dilations", Attr::Kind::kInts)
       .Attr("group", 1)

@@ -55,7 +55,7 @@ absl::Status InferBackward(InferContext& c) {
     GR_ASSIGN_OR_RETURN(const int axis, c.Axis(c.Int("axis", -1), x.rank()));
     normalized = Shape(std::vector<Dim>(x.dims().begin() + axis, x.dims().end()));
   }
-  for (const int o : {1, 2}) c.set_output(o, c.input_dtype(1), normalized);
+  for (const int o : {1, 2}) c.set_output(o, c.input_dtype(2), normalized);
   return absl::OkStatus();
 }
 
@@ -98,16 +98,17 @@ void Store(const RowStatistics<S>* s, int64_t rows, S RowStatistics<S>::*field, 
   });
 }
 
-template <typename T, typename S>
+// T: x and y; P: scale and bias; S: statistics.
+template <typename T, typename P, typename S>
 std::unique_ptr<Kernel> Forward(PrepareContext& c, bool center) {
   const LayerCase layer(c, 0, center);
   const int64_t n = layer.norm.n, rows = layer.norm.rows;
-  c.Scratch(rows * int64_t{sizeof(RowStatistics<S>)} + 2 * n * int64_t{sizeof(T)});
+  c.Scratch(rows * int64_t{sizeof(RowStatistics<S>)} + 2 * n * int64_t{sizeof(P)});
   return MakeKernel([=](RunContext& r) {
     auto* statistics = static_cast<RowStatistics<S>*>(r.scratch());
-    T* room = reinterpret_cast<T*>(statistics + rows);
-    const T* scale = layer.Spread(r.input(1), room);
-    const T* bias = r.has_input(2) ? layer.Spread(r.input(2), room + n) : nullptr;
+    P* room = reinterpret_cast<P*>(statistics + rows);
+    const P* scale = layer.Spread(r.input(1), room);
+    const P* bias = r.has_input(2) ? layer.Spread(r.input(2), room + n) : nullptr;
     NormForward<S>(layer.norm, r.input(0).data<T>(), scale, bias, r.output(0).mutable_data<T>(),
                    statistics);
     if (r.has_output(1) && r.num_outputs() > 1)
@@ -117,40 +118,48 @@ std::unique_ptr<Kernel> Forward(PrepareContext& c, bool center) {
   });
 }
 
-template <typename T, typename S>
+template <typename T, typename P, typename S>
 std::unique_ptr<Kernel> Backward(PrepareContext& c) {
   const LayerCase layer(c, 1, c.Int("center", 1) != 0);
   const int64_t n = layer.norm.n, sums = NormScratch(layer.norm);
-  c.Scratch(sums + n * int64_t{sizeof(T)});
+  c.Scratch(sums + n * int64_t{sizeof(P)});
   return MakeKernel([=](RunContext& r) {
-    T* room = reinterpret_cast<T*>(static_cast<char*>(r.scratch()) + sums);
+    P* room = reinterpret_cast<P*>(static_cast<char*>(r.scratch()) + sums);
     NormBackward<S>(layer.norm, r.input(0).data<T>(), r.input(1).data<T>(),
                     layer.Spread(r.input(2), room), r.output(0).mutable_data<T>(),
-                    r.has_output(1) ? r.output(1).mutable_data<T>() : nullptr,
-                    r.has_output(2) ? r.output(2).mutable_data<T>() : nullptr, r.scratch());
+                    r.has_output(1) ? r.output(1).mutable_data<P>() : nullptr,
+                    r.has_output(2) ? r.output(2).mutable_data<P>() : nullptr, r.scratch());
     return absl::OkStatus();
   });
 }
 
 using FastTypes = TypeList<float, BFloat16>;
 
-bool SameTypes(PrepareContext& c) {
-  for (int i = 1; i < c.num_inputs(); ++i) {
-    if (c.has_input(i) && c.input_dtype(i) != c.input_dtype(0)) return false;
-  }
-  return true;
+// True where x (input `x`), what has its type, and the parameters (all others from 1 on) are of T
+// and P.
+template <typename T, typename P>
+bool Are(PrepareContext& c, std::vector<int> xs, std::vector<int> parameters) {
+  const auto all = [&](const std::vector<int>& inputs, DType dtype) {
+    return std::all_of(inputs.begin(), inputs.end(),
+                       [&](int i) { return !c.has_input(i) || c.input_dtype(i) == dtype; });
+  };
+  return all(xs, kDTypeOf<T>) && all(parameters, kDTypeOf<P>);
 }
 
 KernelFactory ForwardKernel(bool fast, bool center) {
   return [fast, center](PrepareContext& c) -> absl::StatusOr<std::unique_ptr<Kernel>> {
     std::unique_ptr<Kernel> kernel;
-    if (!SameTypes(c)) return kernel;
+    if (fast && center && Are<BFloat16, float>(c, {0}, {1, 2})) {
+      return Forward<BFloat16, float, float>(c, center);
+    }
     if (fast) {
-      DispatchDType(FastTypes(), c.input_dtype(0),
-                    [&]<typename T>() { kernel = Forward<T, float>(c, center); });
+      DispatchDType(FastTypes(), c.input_dtype(0), [&]<typename T>() {
+        if (Are<T, T>(c, {0}, {1, 2})) kernel = Forward<T, T, float>(c, center);
+      });
     } else {
-      DispatchDType(FloatTypes(), c.input_dtype(0),
-                    [&]<typename T>() { kernel = Forward<T, NormWide<T>>(c, center); });
+      DispatchDType(FloatTypes(), c.input_dtype(0), [&]<typename T>() {
+        if (Are<T, T>(c, {0}, {1, 2})) kernel = Forward<T, T, NormWide<T>>(c, center);
+      });
     }
     return kernel;
   };
@@ -159,13 +168,15 @@ KernelFactory ForwardKernel(bool fast, bool center) {
 KernelFactory BackwardKernel(bool fast) {
   return [fast](PrepareContext& c) -> absl::StatusOr<std::unique_ptr<Kernel>> {
     std::unique_ptr<Kernel> kernel;
-    if (!SameTypes(c)) return kernel;
+    if (fast && Are<BFloat16, float>(c, {0, 1}, {2})) return Backward<BFloat16, float, float>(c);
     if (fast) {
-      DispatchDType(FastTypes(), c.input_dtype(1),
-                    [&]<typename T>() { kernel = Backward<T, float>(c); });
+      DispatchDType(FastTypes(), c.input_dtype(1), [&]<typename T>() {
+        if (Are<T, T>(c, {0, 1}, {2})) kernel = Backward<T, T, float>(c);
+      });
     } else {
-      DispatchDType(FloatTypes(), c.input_dtype(1),
-                    [&]<typename T>() { kernel = Backward<T, NormWide<T>>(c); });
+      DispatchDType(FloatTypes(), c.input_dtype(1), [&]<typename T>() {
+        if (Are<T, T>(c, {0, 1}, {2})) kernel = Backward<T, T, NormWide<T>>(c);
+      });
     }
     return kernel;
   };
@@ -201,6 +212,7 @@ void ForwardBody(BodyContext& b, bool center) {
   const Hat hat(Cast(x, wide), AxesFrom(axis, x.shape()), b.Float("epsilon", 1e-5f), center);
   Expr y = Cast(hat.value, scale.dtype()) * scale;
   if (b.has_input(2)) y = y + b.x(2);
+  if (center && y.dtype() != x.dtype()) y = Cast(y, x.dtype());
   std::vector<Expr> outputs = {y};
   if (center) {
     outputs.push_back(Cast(hat.mean, stash));
@@ -212,6 +224,8 @@ void ForwardBody(BodyContext& b, bool center) {
 void BackwardBody(BodyContext& b) {
   Expr dy = b.x(0), x = b.x(1), scale = b.x(2);
   if (!x.shape().has_rank()) return b.Refuse(b.Error("the input's rank is unknown"));
+  const DType parameters = scale.dtype();
+  if (parameters != x.dtype()) scale = Cast(scale, x.dtype());
   const std::vector<int64_t> axes = AxesFrom(b.Int("axis", -1), x.shape());
   const bool center = b.Int("center", 1) != 0;
   const Hat hat(x, axes, b.Float("epsilon", 1e-5f), center);
@@ -221,8 +235,13 @@ void BackwardBody(BodyContext& b) {
   std::vector<int64_t> leading;
   for (int a = 0; a < x.shape().rank() - static_cast<int>(axes.size()); ++a) leading.push_back(a);
   Expr dscale = dy * hat.value;
-  b.Return({hat.inverse * inner, leading.empty() ? dscale : ReduceSum(dscale, leading, false),
-            leading.empty() ? Identity(dy) : ReduceSum(dy, leading, false)});
+  dscale = leading.empty() ? dscale : ReduceSum(dscale, leading, false);
+  Expr dbias = leading.empty() ? Identity(dy) : ReduceSum(dy, leading, false);
+  if (parameters != x.dtype()) {
+    dscale = Cast(dscale, parameters);
+    dbias = Cast(dbias, parameters);
+  }
+  b.Return({hat.inverse * inner, dscale, dbias});
 }
 
 void EmitGradient(GradContext& g, bool center) {
@@ -248,11 +267,12 @@ void EmitGradient(GradContext& g, bool center) {
 void RegisterLayerNormOps(OpRegistry& ops) {
   ops.Add(OpDef("LayerNormalization", 17)
               .Input("X", "T")
-              .Input("Scale", "T")
-              .Input("B", "T", Arity::kOptional)
+              .Input("Scale", "V")
+              .Input("B", "V", Arity::kOptional)
               .Output("Y", "T")
               .Output("Mean", "U", Arity::kOptional)
               .Output("InvStdDev", "U", Arity::kOptional)
+              .Types("V", kFloats)
               .Parameter(1, ParameterKind::kNormalization)
               .Parameter(2, ParameterKind::kNormalization)
               .Types("T", kFloats)
@@ -301,11 +321,12 @@ void RegisterLayerNormOps(OpRegistry& ops) {
   ops.Add(OpDef("LayerNormGrad", 1, kGraphrunDomain)
               .Input("dY", "T")
               .Input("X", "T")
-              .Input("Scale", "T")
+              .Input("Scale", "V")
               .Output("dX", "T")
-              .Output("dScale", "T", Arity::kOptional)
-              .Output("dB", "T", Arity::kOptional)
+              .Output("dScale", "V", Arity::kOptional)
+              .Output("dB", "V", Arity::kOptional)
               .Types("T", kFloats)
+              .Types("V", kFloats)
               .Attr("axis", -1)
               .Attr("epsilon", 1e-5f)
               .Attr("center", 1)

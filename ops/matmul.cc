@@ -20,6 +20,8 @@ absl::StatusOr<std::unique_ptr<Kernel>> NativeMatMul(PrepareContext& c) {
   const float alpha = c.Float("alpha", 1);
   const PostOp post_op = PostOp::Of(c);
   std::unique_ptr<Kernel> kernel;
+  if (c.output_dtype(0) != c.input_dtype(0)) return kernel;
+  if (c.has_input(2) && c.input_dtype(2) != c.input_dtype(0)) return kernel;
   DispatchDType(NumericTypes(), c.input_dtype(0), [&]<typename T>() {
     kernel = MakeKernel([=](RunContext& r) {
       T* y = r.output(0).mutable_data<T>();
@@ -87,7 +89,12 @@ absl::Status InferFusedMatMul(InferContext& c) {
                      " but must be ", want.ToString());
     }
   }
-  c.set_output(0, c.input_dtype(0), std::move(y));
+  const int64_t to = c.Int("output_type", 0);
+  const DType made = to == 0 ? c.input_dtype(0) : static_cast<DType>(to);
+  if (!IsFloat(made) || (c.has_input(3) && c.input_dtype(3) != made)) {
+    return c.Error("output_type is ", to, ", but it must be 0 or a float type, and Z must have it");
+  }
+  c.set_output(0, made, std::move(y));
   return absl::OkStatus();
 }
 
@@ -146,15 +153,18 @@ void FusedMatMulBody(BodyContext& b) {
   }
   if (b.Int("transA") != 0) x = LastAxesSwapped(x);
   if (b.Int("transB") != 0) w = LastAxesSwapped(w);
+  const DType to = static_cast<DType>(b.Int("output_type", 0));
   Expr y = MatMul(x, w);
+  if (to != DType::kUndefined && to != y.dtype()) y = Cast(y, to);
   const float alpha = b.Float("alpha", 1);
   if (alpha != 1) y = y * alpha;
-  if (b.has_input(2)) y = y + b.x(2);
+  if (b.has_input(2)) y = y + CastLike(b.x(2), y);
   if (b.has_input(3)) y = y + b.x(3);
   b.Return(PostOp::Of(b).Apply(y));
 }
 
-// FusedMatMul, and FusedLinear: y = activation(alpha * a' b' + c + z).
+// FusedMatMul, and FusedLinear: y = activation(alpha * a' b' + c + z). `output_type`: y's element
+// type, 0 for that of a and b; z has y's, c has one of the two.
 OpDef Transposing(const char* name) {
   return OpDef(name, 1, kGraphrunDomain)
       .Input("A", "T")
@@ -164,6 +174,7 @@ OpDef Transposing(const char* name) {
       .Attr("transA", 0)
       .Attr("transB", 0)
       .Attr("alpha", 1.0f)
+      .Attr("output_type", 0)
       .Infer(InferFusedMatMul)
       .MultiplyAdds(MatMulMultiplyAdds)
       .Kernel("onednn", FastMatMul)
@@ -228,7 +239,11 @@ void RegisterMatmulOps(OpRegistry& ops) {
               .Try(Sample().In({2, 1, 3, 2}).In({5, 3, 4}).Attr("transA", 1))
               .Try(Sample().In({3}).In({3, 2}).Refused("at least 2 axes")));
   OpDef linear = Transposing("FusedLinear");
-  linear.Input("C", "T", Arity::kOptional).Input("Z", "T", Arity::kOptional).InPlace(3, 0);
+  linear.Input("C", "S", Arity::kOptional)
+      .Input("Z", "R", Arity::kOptional)
+      .Types("S", kFloats)
+      .Types("R", kFloats)
+      .InPlace(3, 0);
   PostOp::Declare(linear)
       .Try(Sample()
                .In({4, 3})

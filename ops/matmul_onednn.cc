@@ -55,7 +55,7 @@ absl::StatusOr<std::unique_ptr<Kernel>> OneDnnMatMul(PrepareContext& c,
   }
   Md a = Operand(dtype, s.a_batch, s.m, s.k, s.trans_a);
   Md b = Operand(dtype, s.b_batch, s.k, s.n, s.trans_b);
-  const Md y = onednn::RowMajor(dtype, y_dims);
+  const Md y = onednn::RowMajor(c.output_dtype(0), y_dims);
   bool a_arrives = false, b_arrives = false;
   if (s.batch.empty() && request.shape.batch.empty()) {
     if (const auto md = ArrivingMatrix(c, 0, s.trans_a)) a = *md, a_arrives = true;
@@ -71,16 +71,16 @@ absl::StatusOr<std::unique_ptr<Kernel>> OneDnnMatMul(PrepareContext& c,
     Dims dims = c.input_dims(request.c);
     dims.insert(dims.begin(), 2 - dims.size(), 1);
     if (request.alpha == 1 && dims[0] == 1 && dims[1] == s.n) {
-      bias = onednn::RowMajor(dtype, dims);
+      bias = onednn::RowMajor(c.input_dtype(request.c), dims);
     } else {
-      added = onednn::RowMajor(dtype, dims);
+      added = onednn::RowMajor(c.input_dtype(request.c), dims);
     }
   }
   if (request.bias >= 0) {
     if (request.alpha != 1) return nullptr;
     Dims dims(y_dims.size(), 1);
     dims.back() = s.n;
-    bias = onednn::RowMajor(dtype, dims);
+    bias = onednn::RowMajor(c.input_dtype(request.bias), dims);
   }
   if (request.alpha != 1)
     onednn::AppendEltwise(post_ops, dnnl::algorithm::eltwise_linear, request.alpha, 0);

@@ -57,8 +57,8 @@ inline int64_t RowGrain(const NormCase& norm) {
 
 // y = (x - mean) * inverse * scale + bias; bias may be null. `statistics` (may be null) receives
 // [rows]. y may be x.
-template <typename S, typename T>
-void NormForward(const NormCase& norm, const T* x, const T* scale, const T* bias, T* y,
+template <typename S, typename T, typename P>
+void NormForward(const NormCase& norm, const T* x, const P* scale, const P* bias, T* y,
                  RowStatistics<S>* statistics) {
   ParallelFor(norm.rows, RowGrain(norm), [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
@@ -104,9 +104,9 @@ inline int64_t NormScratch(const NormCase& norm) {
 //   dx = inverse * (g - mean(g) - x^ * mean(g * x^))   (without mean(g) where nothing is centred)
 //   dscale = sum of dy * x^, dbias = sum of dy, over all that shares them.
 // dscale and dbias may be null. dx may be dy or x.
-template <typename S, typename T>
-void NormBackward(const NormCase& norm, const T* dy, const T* x, const T* scale, T* dx, T* dscale,
-                  T* dbias, void* scratch) {
+template <typename S, typename T, typename P>
+void NormBackward(const NormCase& norm, const T* dy, const T* x, const P* scale, T* dx, P* dscale,
+                  P* dbias, void* scratch) {
   const bool elementwise = norm.chunk == 1 && norm.channels == norm.n;
   const int64_t per_row = norm.chunks_per_row(), n = norm.n;
   const int64_t partials = elementwise ? NormPartials(norm) : norm.rows;
@@ -165,7 +165,7 @@ void NormBackward(const NormCase& norm, const T* dy, const T* x, const T* scale,
       for (int64_t r = begin; r < end; ++r) row(r, scale_sums + r * width, bias_sums + r * width);
     });
   }
-  const auto collect = [&](const S* sums, T* to) {
+  const auto collect = [&](const S* sums, P* to) {
     if (to == nullptr) return;
     const int64_t total = partials * width;
     ParallelFor(norm.channels, std::max<int64_t>(8192 / std::max<int64_t>(partials, 1), 1),
@@ -173,7 +173,7 @@ void NormBackward(const NormCase& norm, const T* dy, const T* x, const T* scale,
                   for (int64_t c = begin; c < end; ++c) {
                     S sum = 0;
                     for (int64_t i = c; i < total; i += norm.channels) sum += sums[i];
-                    to[c] = T(sum);
+                    to[c] = P(sum);
                   }
                 });
   };

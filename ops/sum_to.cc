@@ -1,6 +1,6 @@
 // ai.graphrun.SumTo(x, like): x summed over the axes along which a tensor of like's shape was
-// broadcast to x's shape. The inverse of broadcasting; gradients end in it where shapes are not
-// surely equal.
+// broadcast to x's shape, in x's element type or (output_type=1) in float32. The inverse of
+// broadcasting; gradients end in it where shapes are not surely equal.
 #include "ops/reduction.h"
 #include "runtime/op/op_registry.h"
 
@@ -8,7 +8,12 @@ namespace graphrun {
 namespace {
 
 absl::Status InferSumTo(InferContext& c) {
-  c.set_output(0, c.input_dtype(0), c.input_shape(1));
+  const int64_t to = c.Int("output_type", 0);
+  const DType made = to == 0 ? c.input_dtype(0) : static_cast<DType>(to);
+  if (made != c.input_dtype(0) && made != DType::kFloat32) {
+    return c.Error("output_type is ", to, " but must be 0 or float32");
+  }
+  c.set_output(0, made, c.input_shape(1));
   return absl::OkStatus();
 }
 
@@ -23,11 +28,17 @@ absl::StatusOr<std::unique_ptr<Kernel>> PrepareSumTo(PrepareContext& c) {
                    " does not broadcast");
   }
   std::unique_ptr<Kernel> kernel;
+  const bool full = c.output_dtype(0) != c.input_dtype(0);
   DispatchDType(NumericTypes(), c.input_dtype(0), [&]<typename T>() {
     c.Scratch(axes.num_partials() * static_cast<int64_t>(sizeof(Wide<T>)));
-    kernel = MakeKernel([axes](RunContext& r) {
-      Reducer<SumFold<T>, T>(axes, r.input(0).data<T>(), nullptr)
-          .Run(r.output(0).mutable_data<T>(), static_cast<Wide<T>*>(r.scratch()));
+    kernel = MakeKernel([axes, full](RunContext& r) {
+      const Reducer<SumFold<T>, T> reducer(axes, r.input(0).data<T>(), nullptr);
+      auto* const partials = static_cast<Wide<T>*>(r.scratch());
+      if (full) {
+        reducer.Run(r.output(0).mutable_data<float>(), partials);
+      } else {
+        reducer.Run(r.output(0).mutable_data<T>(), partials);
+      }
       return absl::OkStatus();
     });
   });
@@ -42,6 +53,7 @@ void RegisterSumToOps(OpRegistry& ops) {
               .Input("like", "U")
               .Output("Y", "T")
               .Types("T", kNumeric)
+              .Attr("output_type", 0)
               .Types("U", kAnyType)
               .Infer(InferSumTo)
               .ShapeOnly(1)
@@ -61,7 +73,8 @@ void RegisterSumToOps(OpRegistry& ops) {
                 Expr axes = Squeeze(e.Op("NonZero", {Equal(padded, 1)}), {0});
                 Expr summed =
                     e.Op("ReduceSum", {x, axes}, {{"keepdims", 1}, {"noop_with_empty_axes", 1}});
-                b.Return(Reshape(summed, shape));
+                const DType to = static_cast<DType>(b.Int("output_type", 0));
+                b.Return(Reshape(to == DType::kUndefined ? summed : Cast(summed, to), shape));
               })
               .Try(Sample().In({2, 3}).In({3}))
               .Try(Sample().In({2, 3, 4}).In({3, 1}))

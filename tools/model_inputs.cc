@@ -15,6 +15,7 @@
 #include "runtime/data/npy.h"
 #include "runtime/data/zip.h"
 #include "runtime/onnx/datum_file.h"
+#include "runtime/passes/mixed_precision.h"
 
 namespace graphrun::cli {
 namespace {
@@ -147,7 +148,9 @@ absl::Status ReadNpzInputs(const Graph& graph, const std::string& path, std::vec
 }  // namespace
 
 std::vector<FlagSpec> SessionFlags() {
-  return {{"threads", "N", "0: all"}, {"opt", "on,off", "off: no rewrites and fusions"}};
+  return {{"threads", "N", "0: all"},
+          {"opt", "on,off", "off: no rewrites and fusions"},
+          {"precision", "f32,bf16", "bf16: products in bf16, inputs and outputs as they are"}};
 }
 
 absl::StatusOr<SessionOptions> ReadSession(const Flags& flags) {
@@ -155,6 +158,7 @@ absl::StatusOr<SessionOptions> ReadSession(const Flags& flags) {
   GR_ASSIGN_OR_RETURN(const int64_t threads, flags.Int("threads", 0, 0, 4096));
   options.threads = static_cast<int>(threads);
   GR_ASSIGN_OR_RETURN(options.optimize, flags.OnOff("opt", true));
+  GR_ASSIGN_OR_RETURN(options.precision, PrecisionFromName(flags.Get("precision", "f32")));
   return options;
 }
 

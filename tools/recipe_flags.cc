@@ -120,6 +120,7 @@ std::vector<RecipeFlag> Table() {
       {{"val-every", "EPOCHS", "(1)"}, "loop.val_every"},
       {{"seed", "N", "(1)"}, "loop.seed"},
       {{"threads", "N", "0: all"}, "loop.threads"},
+      {{"precision", "f32,bf16", "bf16: products in bf16, weights kept in f32"}, "loop.precision"},
       {{"overfit", "N", "train on the first N samples only"}, "loop.overfit"},
       {{"out", "FOLDER", "the run's folder (runs/MODEL)"}, "output.dir"},
       {{"save", "LIST", "last, best, every=N, top=K"}, "output.save", Form::kList},

@@ -94,6 +94,7 @@ void ReportJson(const Flags& flags, const Result& r) {
   JsonWriter json(2);
   json.BeginObject().Field("model", flags.argument(0)).Field("train", flags.On("train"));
   json.Field("cpu", CpuName()).Field("threads", r.plan->threads()).Field("runs", t.seconds.size());
+  json.Field("precision", flags.Get("precision", "f32"));
   json.Field("batch", r.samples).Field("prepare_seconds", t.prepare).Field("mean_seconds", t.mean);
   json.Field("min_seconds", t.seconds.front()).Field("p50_seconds", Quantile(t.seconds, 0.5));
   json.Field("p90_seconds", Quantile(t.seconds, 0.9))
@@ -123,7 +124,7 @@ void ReportJson(const Flags& flags, const Result& r) {
 void Report(const Flags& flags, const Result& r) {
   const Timing& t = r.timing;
   Print(flags.argument(0), flags.On("train") ? ": a training step" : "", ", batch ", r.samples,
-        ", ", r.plan->threads(), " threads, ", r.plan->steps().size(), " steps\n");
+        ", ", r.plan->threads(), " threads, ", flags.Get("precision", "f32"), ", ", r.plan->steps().size(), " steps\n");
   Print("first run   ", Duration(t.prepare), " (with planning)\n");
   Print("latency     P50 ", Duration(Quantile(t.seconds, 0.5)), "  P90 ",
         Duration(Quantile(t.seconds, 0.9)), "  P99 ", Duration(Quantile(t.seconds, 0.99)), "  min ",

@@ -6,6 +6,7 @@
 #include "runtime/base/status.h"
 #include "runtime/base/text.h"
 #include "runtime/onnx/import.h"
+#include "runtime/passes/mixed_precision.h"
 #include "runtime/report/json.h"
 #include "runtime/report/terminal.h"
 #include "runtime/train/evaluation.h"
@@ -90,6 +91,7 @@ absl::Status Run(const Flags& flags) {
   GR_ASSIGN_OR_RETURN(const std::unique_ptr<Graph> graph, ImportOnnx(path));
   SessionOptions options;
   options.threads = static_cast<int>(threads);
+  GR_ASSIGN_OR_RETURN(options.precision, PrecisionFromName(flags.Get("precision", "f32")));
   GR_ASSIGN_OR_RETURN(const std::unique_ptr<Predictor> predictor,
                       Predictor::Create(*graph, *registries.ops, recipe, recipe.data().path(), true,
                                         options, registries.parts));
@@ -126,6 +128,7 @@ Verb EvalVerb() {
             Run};
   verb.flags.push_back({"metric", "NAME,NAME", "these instead of what suits the target"});
   verb.flags.push_back({"threads", "N", "0: all"});
+  verb.flags.push_back({"precision", "f32,bf16", "bf16: products in bf16"});
   verb.flags.push_back({"json", "", "print as JSON"});
   return verb;
 }

@@ -42,6 +42,7 @@ absl::Status Run(const Flags& flags) {
   CompileOptions options;
   options.optimize = session.optimize;
   options.threads = session.threads;
+  options.precision = session.precision;
   const auto plan = ExecutionPlan::Compile(*graph, *registry, types, options);
   if (!plan.ok()) return Annotate(plan.status(), flags.argument(0));
   PrintText(flags.On("json")   ? Json(**plan)

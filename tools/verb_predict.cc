@@ -5,6 +5,7 @@
 #include "runtime/base/file.h"
 #include "runtime/base/status.h"
 #include "runtime/onnx/import.h"
+#include "runtime/passes/mixed_precision.h"
 #include "runtime/report/json.h"
 #include "runtime/train/evaluation.h"
 #include "tools/output.h"
@@ -105,6 +106,7 @@ absl::Status Run(const Flags& flags) {
   GR_ASSIGN_OR_RETURN(const std::unique_ptr<Graph> graph, ImportOnnx(path));
   SessionOptions options;
   options.threads = static_cast<int>(threads);
+  GR_ASSIGN_OR_RETURN(options.precision, PrecisionFromName(flags.Get("precision", "f32")));
   GR_ASSIGN_OR_RETURN(const std::unique_ptr<Predictor> predictor,
                       Predictor::Create(*graph, *registries.ops, recipe, recipe.data().path(),
                                         false, options, registries.parts));
@@ -149,6 +151,7 @@ Verb PredictVerb() {
   verb.flags.push_back({"kind", "auto,class,value", "choose a class, or print the outputs"});
   verb.flags.push_back({"scores", "", "all outputs beside the chosen class"});
   verb.flags.push_back({"threads", "N", "0: all"});
+  verb.flags.push_back({"precision", "f32,bf16", "bf16: products in bf16"});
   return verb;
 }
 

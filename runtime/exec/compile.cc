@@ -11,6 +11,7 @@
 #include "runtime/exec/state_store.h"
 #include "runtime/exec/subgraph.h"
 #include "runtime/op/infer.h"
+#include "runtime/passes/mixed_precision.h"
 #include "runtime/passes/pass.h"
 
 namespace graphrun {
@@ -28,7 +29,8 @@ class PlanCompiler {
         graph_(*plan->graph_),
         registry_(registry),
         options_(options),
-        inputs_(std::move(inputs)) {}
+        inputs_(std::move(inputs)),
+        copies_of_states_(CopiedStates(*plan->graph_)) {}
 
   absl::Status Run() {
     AddSources();
@@ -76,9 +78,12 @@ class PlanCompiler {
       plan_.input_slots_.push_back(slot);
     }
     for (const StateUpdate& s : graph_.states()) {
-      ExecutionPlan::State state{s.state->name(), s.state->initializer(), Layout::Undecided(), -1};
+      ExecutionPlan::State state{s.state->name(), s.state->initializer(), Layout::Undecided(), -1,
+                                 ""};
       const auto fixed = options_.state_layouts.find(state.name);
       if (fixed != options_.state_layouts.end()) state.layout = fixed->second;
+      const auto copy = copies_of_states_.find(state.name);
+      if (copy != copies_of_states_.end()) state.copy_of = copy->second;
       state.slot = NewSlot(s.state, s.state->type(), state.layout, Home::kState,
                            static_cast<int>(plan_.states_.size()));
       native_[s.state] = state.slot;
@@ -236,6 +241,7 @@ class PlanCompiler {
   const OpRegistry& registry_;
   const CompileOptions& options_;
   std::vector<Value*> inputs_;
+  std::map<std::string, std::string> copies_of_states_;
   absl::flat_hash_map<const Value*, int> native_;  // the slot in the layout that its producer makes
   absl::flat_hash_map<const Value*, std::vector<std::pair<Layout, int>>> copies_;
   absl::flat_hash_map<const Value*, int> state_of_;
@@ -400,7 +406,8 @@ absl::StatusOr<std::shared_ptr<const ExecutionPlan>> ExecutionPlan::Compile(
   }
   GR_RETURN_IF_ERROR(ExpandDerivatives(g, registry));
   GR_RETURN_IF_ERROR(Specialize(g, registry).status());
-  GR_RETURN_IF_ERROR(StandardPipeline(registry, options.optimize).Run(g, registry));
+  GR_RETURN_IF_ERROR(
+      StandardPipeline(registry, options.optimize, options.precision).Run(g, registry));
   GR_RETURN_IF_ERROR(g.Sort());
   GR_RETURN_IF_ERROR(PlanCompiler(plan.get(), registry, options, std::move(fed)).Run());
   return std::shared_ptr<const ExecutionPlan>(std::move(plan));

@@ -16,6 +16,8 @@ namespace graphrun {
 struct CompileOptions {
   bool optimize = true;  // rewrites and fusions; off: the graph as it is, for comparison
   int threads = 0;       // 0: as many as OpenMP offers
+  // kBFloat16: f32 models in mixed precision (passes/mixed_precision.h).
+  DType precision = DType::kFloat32;
   // Layouts of states that already exist; the others are chosen here.
   std::map<std::string, Layout> state_layouts;
 };
@@ -54,6 +56,7 @@ class ExecutionPlan {
     Tensor initial;  // row-major
     Layout layout;
     int slot = -1;
+    std::string copy_of;  // the f32 state that it is a rounded copy of; "": of its own
   };
   // After a run: copies from a slot to a state, where the step could not write there itself.
   struct StateCopy {

@@ -6,6 +6,7 @@
 #include "runtime/base/parallel.h"
 #include "runtime/op/evaluate.h"
 #include "runtime/op/infer.h"
+#include "runtime/passes/mixed_precision.h"
 
 namespace graphrun {
 
@@ -31,6 +32,8 @@ struct Session::Instance {
   std::vector<Call> calls;
   // Slots that lie in the memory of a graph input (the input itself and its views), and which.
   std::vector<std::pair<size_t, size_t>> input_views;
+  // States that a run replaces, and how many of their copies it replaces with them.
+  std::vector<std::pair<const StateStore::Entry*, size_t>> updated;
   // Nodes whose sizes are known only at run time, each in a graph of its own.
   std::vector<std::unique_ptr<Graph>> late;
 };
@@ -48,6 +51,7 @@ absl::StatusOr<std::unique_ptr<Session>> Session::Create(std::shared_ptr<const G
                                                          const OpRegistry* registry,
                                                          SessionOptions options,
                                                          std::shared_ptr<StateStore> states) {
+  GR_RETURN_IF_ERROR(CheckPrecision(options.precision));
   if (states == nullptr) states = std::make_shared<StateStore>(registry);
   return std::unique_ptr<Session>(
       new Session(std::move(graph), registry, options, std::move(states)));
@@ -117,16 +121,25 @@ absl::StatusOr<Session::Instance*> Session::InstanceFor(std::vector<Type> types)
   CompileOptions options;
   options.optimize = options_.optimize;
   options.threads = options_.threads;
-  for (const std::string& name : states_->Names())
-    options.state_layouts[name] = states_->Find(name)->layout;
+  options.precision = options_.precision;
+  options.state_layouts = states_->Layouts();
   auto instance = std::make_unique<Instance>();
   GR_ASSIGN_OR_RETURN(instance->plan, ExecutionPlan::Compile(*graph_, *registry_, types, options));
   instance->key = std::move(types);
   const ExecutionPlan& plan = *instance->plan;
   for (const auto& state : plan.states()) {
     if (states_->Find(state.name) == nullptr) {
-      GR_RETURN_IF_ERROR(states_->Add(state.name, state.initial, state.layout));
+      GR_RETURN_IF_ERROR(
+          state.copy_of.empty()
+              ? states_->Add(state.name, state.initial, state.layout)
+              : states_->AddCopy(state.name, state.copy_of, state.initial.dtype(), state.layout));
     }
+  }
+  for (const StateUpdate& s : plan.graph().states()) {
+    if (s.next == nullptr || s.next == s.state) continue;
+    size_t held = 0;
+    for (const auto& state : plan.states()) held += state.copy_of == s.state->name() ? 1 : 0;
+    instance->updated.emplace_back(states_->Find(s.state->name()), held);
   }
   GR_ASSIGN_OR_RETURN(instance->arena, Tensor::Allocate(DType::kUInt8, {plan.arena_bytes()}));
   absl::flat_hash_map<int, Tensor> output_memory;
@@ -279,6 +292,9 @@ absl::Status Session::RunInstance(Instance& instance, absl::Span<const Datum> in
     const Tensor& made = instance.data[static_cast<size_t>(copy.slot)].tensor;
     GR_RETURN_IF_ERROR(CopyLayout(*registry_, entry->dtype, entry->dims, made.raw(), state.layout,
                                   const_cast<void*>(entry->memory.raw()), state.layout));
+  }
+  for (const auto& [state, held] : instance.updated) {
+    if (state->copies.size() > held) GR_RETURN_IF_ERROR(states_->Refresh(state->name));
   }
   return absl::OkStatus();
 }

@@ -14,7 +14,8 @@ namespace graphrun {
 
 struct SessionOptions {
   bool optimize = true;
-  int threads = 0;       // 0: as many as OpenMP offers
+  int threads = 0;                    // 0: as many as OpenMP offers
+  DType precision = DType::kFloat32;  // kBFloat16: mixed, where the processor can
   size_t max_plans = 8;  // plans kept for different input sizes; the least recently used goes first
 };
 

@@ -22,17 +22,50 @@ absl::Status CopyLayout(const OpRegistry& registry, DType dtype, const Dims& dim
   return kernel->Run(context);
 }
 
-absl::Status StateStore::Add(const std::string& name, const Tensor& value, const Layout& layout) {
-  Entry entry{name, value.dtype(), value.dims(), layout, {}};
-  GR_ASSIGN_OR_RETURN(
-      entry.memory,
-      Tensor::Allocate(DType::kUInt8, {layout.ByteSize(value.dtype(), value.dims())}));
+absl::Status StateStore::Allocate(const std::string& name, DType dtype, const Dims& dims,
+                                  const Layout& layout) {
+  Entry entry{name, dtype, dims, layout, {}, {}};
+  GR_ASSIGN_OR_RETURN(entry.memory,
+                      Tensor::Allocate(DType::kUInt8, {layout.ByteSize(dtype, dims)}));
   if (entry.memory.byte_size() > 0) {
     std::memset(entry.memory.mutable_raw(), 0, static_cast<size_t>(entry.memory.byte_size()));
   }
   const auto [it, inserted] = entries_.emplace(name, std::move(entry));
   if (!inserted) return InternalError("state \"", name, "\" is added twice");
+  return absl::OkStatus();
+}
+
+absl::Status StateStore::Add(const std::string& name, const Tensor& value, const Layout& layout) {
+  GR_RETURN_IF_ERROR(Allocate(name, value.dtype(), value.dims(), layout));
   return Write(name, value);
+}
+
+absl::Status StateStore::AddCopy(const std::string& name, const std::string& of, DType dtype,
+                                 const Layout& layout) {
+  const auto it = entries_.find(of);
+  if (it == entries_.end() || it->second.dtype != DType::kFloat32 || dtype != DType::kBFloat16) {
+    return InternalError("\"", name, "\" is to be a copy of \"", of, "\", which cannot be rounded");
+  }
+  GR_RETURN_IF_ERROR(Allocate(name, dtype, it->second.dims, layout));
+  it->second.copies.push_back(name);
+  copy_of_[name] = of;
+  return Refresh(of);
+}
+
+absl::Status StateStore::Refresh(const std::string& of) {
+  const auto it = entries_.find(of);
+  if (it == entries_.end() || it->second.copies.empty()) return absl::OkStatus();
+  GR_ASSIGN_OR_RETURN(const Tensor value, Read(of));
+  GR_ASSIGN_OR_RETURN(Tensor rounded, Tensor::Allocate(DType::kBFloat16, value.dims()));
+  const float* x = value.data<float>();
+  BFloat16* y = rounded.mutable_data<BFloat16>();
+  for (int64_t i = 0; i < value.num_elements(); ++i) y[i] = BFloat16(x[i]);
+  for (const std::string& name : it->second.copies) {
+    Entry& copy = entries_.at(name);
+    GR_RETURN_IF_ERROR(CopyLayout(*registry_, copy.dtype, copy.dims, rounded.raw(), Layout(),
+                                  copy.memory.mutable_raw(), copy.layout));
+  }
+  return absl::OkStatus();
 }
 
 const StateStore::Entry* StateStore::Find(const std::string& name) const {
@@ -57,14 +90,23 @@ absl::Status StateStore::Write(const std::string& name, const Tensor& value) {
     return InternalError("state \"", name, "\" is ", DTypeName(entry.dtype),
                          DimsToString(entry.dims), " but is given ", value.type().ToString());
   }
-  return CopyLayout(*registry_, entry.dtype, entry.dims, value.raw(), Layout(),
-                    entry.memory.mutable_raw(), entry.layout);
+  GR_RETURN_IF_ERROR(CopyLayout(*registry_, entry.dtype, entry.dims, value.raw(), Layout(),
+                                entry.memory.mutable_raw(), entry.layout));
+  return Refresh(name);
 }
 
 std::vector<std::string> StateStore::Names() const {
   std::vector<std::string> names;
-  for (const auto& [name, entry] : entries_) names.push_back(name);
+  for (const auto& [name, entry] : entries_) {
+    if (copy_of_.count(name) == 0) names.push_back(name);
+  }
   return names;
+}
+
+std::map<std::string, Layout> StateStore::Layouts() const {
+  std::map<std::string, Layout> layouts;
+  for (const auto& [name, entry] : entries_) layouts[name] = entry.layout;
+  return layouts;
 }
 
 int64_t StateStore::bytes() const {

@@ -2,6 +2,9 @@
 
 #include "runtime/ir/verify.h"
 
+#include "absl/strings/match.h"
+#include "runtime/passes/mixed_precision.h"
+
 namespace graphrun {
 
 absl::Status PassPipeline::Run(Graph& graph, const OpRegistry& registry) const {
@@ -16,18 +19,21 @@ absl::Status PassPipeline::Run(Graph& graph, const OpRegistry& registry) const {
   return absl::OkStatus();
 }
 
-PassPipeline StandardPipeline(const OpRegistry& registry, bool fuse) {
+PassPipeline StandardPipeline(const OpRegistry& registry, bool fuse, DType precision) {
+  const bool mixed = precision == DType::kBFloat16;
   PassPipeline pipeline;
   pipeline.Add({"no-ops", RemoveNoOps})
       .Add({"equal-nodes", MergeEqualNodes})
       .Add({"dead-code", RemoveDeadCode});
-  if (!fuse) return pipeline;
   for (const auto phase :
        {Rewrite::Phase::kCanonical, Rewrite::Phase::kFuse, Rewrite::Phase::kPointwise}) {
     for (const Rewrite& rewrite : registry.rewrites()) {
-      if (rewrite.phase == phase) pipeline.Add({rewrite.name, rewrite.run});
+      const bool is_mixed = absl::StartsWith(rewrite.name, kMixedRewrite);
+      if (rewrite.phase != phase || (is_mixed ? !mixed : !fuse)) continue;
+      pipeline.Add({rewrite.name, rewrite.run});
+      if (is_mixed) pipeline.Add({"dead-code", RemoveDeadCode});
     }
-    pipeline.Add({"dead-code", RemoveDeadCode});
+    if (fuse) pipeline.Add({"dead-code", RemoveDeadCode});
   }
   return pipeline;
 }

@@ -31,8 +31,10 @@ class PassPipeline {
 };
 
 // What every plan wants on a specialised graph: no-ops, equal nodes and dead code removed, then
-// (with `fuse`) the rewrites that operator families registered.
-PassPipeline StandardPipeline(const OpRegistry& registry, bool fuse);
+// (with `fuse`) the rewrites that operator families registered. `precision` kBFloat16: mixed
+// precision on what is fused (mixed_precision.h).
+PassPipeline StandardPipeline(const OpRegistry& registry, bool fuse,
+                              DType precision = DType::kFloat32);
 
 // ---- the passes
 

@@ -7,6 +7,7 @@
 #include "absl/strings/str_replace.h"
 #include "runtime/base/file.h"
 #include "runtime/onnx/import.h"
+#include "runtime/passes/mixed_precision.h"
 #include "runtime/report/class_rows.h"
 
 namespace graphrun {
@@ -76,6 +77,7 @@ absl::Status WritePredictions(const RunSetup& setup, const std::string& model,
   GR_ASSIGN_OR_RETURN(std::shared_ptr<Graph> graph, ImportOnnx(model));
   SessionOptions options;
   options.threads = setup.recipe.loop().threads();
+  GR_ASSIGN_OR_RETURN(options.precision, PrecisionFromName(setup.recipe.loop().precision()));
   GR_ASSIGN_OR_RETURN(const std::unique_ptr<Session> session,
                       Session::Create(graph, setup.registry, options));
   GR_RETURN_IF_ERROR(setup.validation_loader->Seek(0, 0));

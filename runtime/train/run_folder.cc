@@ -120,6 +120,7 @@ absl::Status RunFolder::WriteEnvironment(const RunSetup& setup,
   json.Key("cpu").String(CpuName());
   json.Key("isa").String(Isa());
   json.Key("threads").Int(NumThreads());
+  json.Key("precision").String(setup.recipe.loop().precision());
   json.Key("seed").Int(static_cast<int64_t>(setup.recipe.loop().seed()));
   json.Key("loader_workers").Int(setup.recipe.data().workers());
   json.Key("operating_system").String(OperatingSystem());
@@ -197,6 +198,7 @@ std::vector<std::pair<std::string, std::string>> RunFacts(const RunSetup& s) {
       {"steps", absl::StrCat(s.updates_per_epoch, " an epoch, ", s.options.total_steps, " in all")},
       {"threads",
        absl::StrCat(s.recipe.loop().threads() > 0 ? s.recipe.loop().threads() : NumThreads())},
+      {"precision", s.recipe.loop().precision()},
       {"states", HumanBytes(s.states()->bytes())}};
   return facts;
 }

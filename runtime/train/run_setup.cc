@@ -9,6 +9,7 @@
 #include "runtime/onnx/export.h"
 #include "runtime/onnx/import.h"
 #include "runtime/op/infer.h"
+#include "runtime/passes/mixed_precision.h"
 #include "runtime/passes/pass.h"
 #include "runtime/train/head.h"
 #include "runtime/train/init.h"
@@ -178,6 +179,7 @@ void ChooseMetrics(RunSetup* s) {
 absl::Status MakeSessions(RunSetup* s) {
   SessionOptions options;
   options.threads = s->recipe.loop().threads();
+  GR_ASSIGN_OR_RETURN(options.precision, PrecisionFromName(s->recipe.loop().precision()));
   GR_ASSIGN_OR_RETURN(s->step, Session::Create(s->graphs.step, s->registry, options));
   if (s->graphs.accumulate != nullptr) {
     GR_ASSIGN_OR_RETURN(s->accumulate,

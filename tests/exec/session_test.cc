@@ -8,6 +8,7 @@
 #include "runtime/ir/text.h"
 #include "runtime/op/evaluate.h"
 #include "runtime/op/infer.h"
+#include "runtime/passes/mixed_precision.h"
 
 namespace graphrun {
 namespace {
@@ -149,6 +150,69 @@ TEST_F(SessionTest, MissingInputsAndWrongShapesAreNamed) {
   EXPECT_EQ(missing.message(), "input \"x\" has no value and no default. Give one");
   const absl::Status wrong = (*session)->Run(std::vector<Tensor>{Random({2, 9}, 1)});
   EXPECT_EQ(KindOf(wrong), ErrorKind::kModel);
+}
+
+// A session in bf16 computes with a rounded copy of its weights.
+class MixedSessionTest : public SessionTest {
+ protected:
+  void SetUp() override {
+    if (!CheckPrecision(DType::kBFloat16).ok()) GTEST_SKIP() << "a processor without bf16";
+    options_.precision = DType::kBFloat16;
+  }
+  // y = x w, and w' = w + 1 where `updates`.
+  std::shared_ptr<Graph> Product(bool updates) {
+    return Parse(absl::StrCat(
+        updates ? R"(<update_binding: ["w" : "w_next"]>)" : R"(<update_binding: ["w" : ""]>)",
+        R"( agraph (float[1, 2] x) => (float[1, 2] y)
+<float[2, 2] w = {1, 2, 3, 4}, float one = {1}>
+{
+  y = MatMul(x, w)
+  w_next = Add(w, one)
+})"));
+  }
+  static double First(const Session& session) { return session.output(0).tensor.AsDouble(0); }
+
+  SessionOptions options_;
+  const std::vector<Tensor> x_ = {Tensor::Of<float>({1, 2}, {1, 1})};
+};
+
+TEST_F(MixedSessionTest, UpdatedWeightsAreSeenByTheNextRun) {
+  auto session = Session::Create(Product(true), &registry_, options_);
+  ASSERT_TRUE(session.ok());
+  for (int step = 0; step < 3; ++step) {
+    const absl::Status ran = (*session)->Run(x_);
+    ASSERT_TRUE(ran.ok()) << ran.message();
+    EXPECT_EQ(First(**session), 4 + 2 * step);
+  }
+  EXPECT_EQ((*session)->states().Names(), std::vector<std::string>{"w"});
+  EXPECT_EQ((*session)->states().Read("w")->AsDouble(0), 4);
+}
+
+TEST_F(MixedSessionTest, WhatTheHostWritesIsSeenByTheNextRun) {
+  auto session = Session::Create(Product(false), &registry_, options_);
+  ASSERT_TRUE((*session)->Run(x_).ok());
+  EXPECT_EQ(First(**session), 4);
+  ASSERT_TRUE((*session)->states().Write("w", Tensor::Of<float>({2, 2}, {5, 0, 6, 0})).ok());
+  ASSERT_TRUE((*session)->Run(x_).ok());
+  EXPECT_EQ(First(**session), 11);
+}
+
+TEST_F(MixedSessionTest, WhatAnotherSessionUpdatesIsSeenByTheNextRun) {
+  auto mixed = Session::Create(Product(false), &registry_, options_);
+  ASSERT_TRUE((*mixed)->Run(x_).ok());
+  auto full = Session::Create(Product(true), &registry_, {}, (*mixed)->shared_states());
+  ASSERT_TRUE((*full)->Run(x_).ok());
+  ASSERT_TRUE((*mixed)->Run(x_).ok());
+  EXPECT_EQ(First(**mixed), 6);
+}
+
+TEST_F(MixedSessionTest, InferenceStaysCloseToF32) {
+  auto graph = Parse(kMlp);
+  auto session = Session::Create(graph, &registry_, options_);
+  const Tensor x = Random({7, 4}, 3);
+  ASSERT_TRUE((*session)->Run(std::vector<Tensor>{x}).ok());
+  auto want = EvaluateGraph(*graph, registry_, {{"x", Datum(x)}});
+  ExpectNear((*session)->output(0).tensor, (*want)[0].tensor, 0.05);
 }
 
 }  // namespace

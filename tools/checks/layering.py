@@ -21,7 +21,7 @@ ROOMS = {
     "runtime/train": (("runtime/passes", "runtime/autodiff", "runtime/exec", "runtime/data", "runtime/onnx",
                        "runtime/report"), ("protobuf",)),
     "runtime/plugin": (("runtime/op", "runtime/train", "plugins"), ()),
-    "ops": (("runtime/op",), ("oneDNN", "images")),
+    "ops": (("runtime/passes",), ("oneDNN", "images")),
     "plugins": ((), ()),
     "tools": (("runtime/plugin", "ops"), ("protobuf",)),
 }

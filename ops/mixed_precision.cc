@@ -1,0 +1,165 @@
+// Mixed precision: what it does with each operator, and the rewrites around the pass: biases stay
+// f32, and products write f32 results themselves instead of having them cast.
+#include "runtime/passes/mixed_precision.h"
+#include "ops/post_op.h"
+#include "runtime/op/infer.h"
+#include "runtime/op/op_registry.h"
+
+namespace graphrun {
+namespace {
+
+MixedPolicy Policy() {
+  const std::string own = kGraphrunDomain;
+  MixedPolicy policy;
+  for (const char* op : {"Gemm", "MatMul", "Conv", "ConvTranspose"})
+    policy.Set(op, MixedPrecision::kCompute);
+  for (const char* op :
+       {"FusedLinear", "FusedMatMul", "FusedConv", "ConvGradInput", "ConvGradWeight"})
+    policy.Set(op, MixedPrecision::kCompute, {2}, own);  // biases, and what only gives its sizes
+  for (const char* op : {"MaxPool", "AveragePool", "Softmax", "Transpose", "Concat", "Split",
+                         "Slice", "Gather", "Expand", "Tile", "Identity", "Dropout", "Reshape",
+                         "Flatten", "Squeeze", "Unsqueeze", "DepthToSpace", "SpaceToDepth"}) {
+    policy.Set(op, MixedPrecision::kFollow);
+  }
+  for (const char* op : {"MaxPoolGrad", "AveragePoolGrad", "SoftmaxGrad", "SliceGrad", "Dropout"})
+    policy.Set(op, MixedPrecision::kFollow, {}, own);
+  policy.Set("BatchNormalization", MixedPrecision::kFollow, {1, 2, 3, 4})
+      .Set("BatchNormTraining", MixedPrecision::kFollow, {1, 2, 3, 4}, own)
+      .Set("BatchNormGrad", MixedPrecision::kFollow, {2, 3, 4}, own)
+      .Set("LayerNormalization", MixedPrecision::kFollow, {1, 2})
+      .Set("LayerNormGrad", MixedPrecision::kFollow, {2}, own)
+      .Set("GlobalAveragePool", MixedPrecision::kReduce)
+      .Set("GlobalMaxPool", MixedPrecision::kReduce)
+      .Set("ReduceSum", MixedPrecision::kReduce)
+      .Set("SumTo", MixedPrecision::kReduce, {1}, own);
+  return policy;
+}
+
+bool Is(const Node* node, absl::string_view op, absl::string_view domain = "") {
+  return node != nullptr && node->op_type() == op && node->domain() == domain;
+}
+
+std::vector<Node*> AllNodes(const Graph& graph) {
+  std::vector<Node*> nodes;
+  for (const auto& node : graph.nodes()) nodes.push_back(node.get());
+  return nodes;
+}
+
+// The fused operator of the same meaning; "" where there is none.
+absl::string_view FusedForm(const Node& node) {
+  if (Is(&node, "Gemm")) {
+    const bool plain =
+        !node.has_input(2) ||
+        (NumberAttr(node, "alpha", 1) == 1 && NumberAttr(node, "beta", 1) == 1 &&
+         node.input(2)->shape().is_concrete() && node.output(0)->shape().is_concrete() &&
+         node.input(2)->shape() == Shape({node.output(0)->shape()[1]}));
+    return plain ? "FusedLinear" : "";
+  }
+  if (Is(&node, "MatMul")) {
+    const bool matrices = node.input(0)->shape().has_rank() && node.input(0)->shape().rank() > 1 &&
+                          node.input(1)->shape().has_rank() && node.input(1)->shape().rank() > 1;
+    return matrices ? "FusedLinear" : "";
+  }
+  if (Is(&node, "FusedMatMul", kGraphrunDomain)) return "FusedLinear";
+  if (Is(&node, "Conv")) return "FusedConv";
+  return "";
+}
+
+// Puts that operator with the same inputs and attributes in the place of `node`.
+absl::StatusOr<Node*> Replace(Graph& graph, const OpRegistry& registry, Node* node,
+                              absl::string_view op) {
+  Graph::NodeSpec spec;
+  spec.op_type = std::string(op);
+  spec.domain = kGraphrunDomain;
+  spec.opset = registry.Find(kGraphrunDomain, op, 0)->since();
+  spec.inputs = node->inputs();
+  spec.outputs = {""};
+  spec.attrs = node->attrs();
+  spec.attrs.erase("beta");
+  spec.name = node->name();
+  Node* made = graph.AddNode(std::move(spec), node);
+  GR_RETURN_IF_ERROR(InferNode(*made, registry, nullptr));
+  Value* old = node->output(0);
+  const std::string name = old->name();
+  graph.ReplaceAllUses(old, made->output(0));
+  graph.Rename(old, absl::StrCat(name, "/old"));
+  graph.Rename(made->output(0), name);
+  graph.Erase(node);
+  return made;
+}
+
+absl::StatusOr<bool> KeepBiases(Graph& graph, const OpRegistry& registry) {
+  bool changed = false;
+  for (Node* node : AllNodes(graph)) {
+    if (!node->has_input(2) || node->output(0)->dtype() != DType::kFloat32) continue;
+    if (!Is(node, "Gemm") && !Is(node, "Conv")) continue;
+    const absl::string_view op = FusedForm(*node);
+    if (op.empty()) continue;
+    GR_RETURN_IF_ERROR(Replace(graph, registry, node, op).status());
+    changed = true;
+  }
+  return changed;
+}
+
+// The only reader of a bf16 value where that is a cast to f32; else null.
+Node* OnlyCast(const Graph& graph, const Value* v) {
+  if (v == nullptr || v->dtype() != DType::kBFloat16) return nullptr;
+  Node* cast = SoleUser(graph, v);
+  return Is(cast, "Cast") && cast->output(0)->dtype() == DType::kFloat32 ? cast : nullptr;
+}
+
+// Operators that give their results in another type by the attribute output_type.
+bool HasOutputType(const Node& node) {
+  return node.domain() == kGraphrunDomain &&
+         (node.op_type() == "ConvGradWeight" || node.op_type() == "SumTo" ||
+          ((node.op_type() == "FusedLinear" || node.op_type() == "FusedConv") &&
+           !node.has_input(3)));
+}
+
+absl::StatusOr<bool> WriteFullResults(Graph& graph, const OpRegistry& registry) {
+  bool changed = false;
+  for (Node* node : AllNodes(graph)) {
+    const absl::string_view op = FusedForm(*node);
+    if (op.empty() && !HasOutputType(*node)) continue;
+    std::vector<Node*> casts;
+    bool all = true;
+    for (const Value* out : node->outputs()) {
+      if (out == nullptr || graph.IsUnused(out)) continue;
+      casts.push_back(OnlyCast(graph, out));
+      all = all && casts.back() != nullptr;
+    }
+    if (!all || casts.empty()) continue;
+    if (!op.empty()) {
+      GR_ASSIGN_OR_RETURN(node, Replace(graph, registry, node, op));
+    }
+    node->set_attr("output_type", static_cast<int64_t>(DType::kFloat32));
+    for (Value* out : node->outputs()) {
+      if (out != nullptr) out->set_type(Type());
+    }
+    GR_RETURN_IF_ERROR(InferNode(*node, registry, nullptr));
+    for (Node* cast : casts) {
+      Value *full = cast->input(0), *old = cast->output(0);
+      const std::string name = old->name();
+      graph.ReplaceAllUses(old, full);
+      graph.Rename(old, absl::StrCat(name, "/old"));
+      graph.Rename(full, name);
+      graph.Erase(cast);
+    }
+    changed = true;
+  }
+  return changed;
+}
+
+}  // namespace
+
+void RegisterMixedPrecisionOps(OpRegistry& ops) {
+  using Phase = Rewrite::Phase;
+  ops.AddRewrite({"mixed-biases", Phase::kPointwise, KeepBiases});
+  ops.AddRewrite({"mixed-precision", Phase::kPointwise,
+                  [policy = Policy()](Graph& graph, const OpRegistry& registry) {
+                    return MixPrecision(graph, registry, policy);
+                  }});
+  ops.AddRewrite({"mixed-results", Phase::kPointwise, WriteFullResults});
+}
+
+}  // namespace graphrun
