@@ -25,7 +25,11 @@ MixedPolicy Policy() {
     policy.Set(op, MixedPrecision::kFollow, {}, own);
   policy.Set("BatchNormalization", MixedPrecision::kFollow, {1, 2, 3, 4})
       .Set("BatchNormTraining", MixedPrecision::kFollow, {1, 2, 3, 4}, own)
-      .Set("BatchNormGrad", MixedPrecision::kFollow, {2, 3, 4}, own)
+      .Set("BatchNormGrad", MixedPrecision::kFollow, {2, 3, 4, 5}, own)
+      .Set("NormReluMaxPool", MixedPrecision::kFollow, {1, 2, 3, 4}, own)
+      .Set("NormReluMaxPoolGrad", MixedPrecision::kFollow, {2, 3, 4}, own)
+      .Set("MaxPoolPlaces", MixedPrecision::kFollow, {}, own)
+      .Set("MaxPoolScatter", MixedPrecision::kFollow, {}, own)
       .Set("LayerNormalization", MixedPrecision::kFollow, {1, 2})
       .Set("LayerNormGrad", MixedPrecision::kFollow, {2}, own)
       .Set("GlobalAveragePool", MixedPrecision::kReduce)
