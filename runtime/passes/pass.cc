@@ -1,8 +1,7 @@
 #include "runtime/passes/pass.h"
 
-#include "runtime/ir/verify.h"
-
 #include "absl/strings/match.h"
+#include "runtime/ir/verify.h"
 #include "runtime/passes/mixed_precision.h"
 
 namespace graphrun {
