@@ -124,7 +124,8 @@ void ReportJson(const Flags& flags, const Result& r) {
 void Report(const Flags& flags, const Result& r) {
   const Timing& t = r.timing;
   Print(flags.argument(0), flags.On("train") ? ": a training step" : "", ", batch ", r.samples,
-        ", ", r.plan->threads(), " threads, ", flags.Get("precision", "f32"), ", ", r.plan->steps().size(), " steps\n");
+        ", ", r.plan->threads(), " threads, ", flags.Get("precision", "f32"), ", ",
+        r.plan->steps().size(), " steps\n");
   Print("first run   ", Duration(t.prepare), " (with planning)\n");
   Print("latency     P50 ", Duration(Quantile(t.seconds, 0.5)), "  P90 ",
         Duration(Quantile(t.seconds, 0.9)), "  P99 ", Duration(Quantile(t.seconds, 0.99)), "  min ",
