@@ -1,6 +1,7 @@
 #include "runtime/plugin/formula.h"
 
 #include <array>
+#include <cmath>
 #include <functional>
 
 #include "absl/strings/ascii.h"
@@ -128,7 +129,12 @@ class Parser {
     if (like == nullptr) return false;
     const DType dtype = like->expr.dtype();
     for (Term& t : *terms) {
-      if (t.is_number()) t.expr = builder_->Scalar(dtype, t.number);
+      if (!t.is_number()) continue;
+      if (dtype == DType::kBool) {
+        Fail("a number meets conditions only and has no element type: use an operand");
+        return false;
+      }
+      t.expr = builder_->Scalar(dtype, t.number);
     }
     return true;
   }
@@ -155,6 +161,8 @@ class Parser {
       std::vector<Term> both = {left, right};
       if (Unify(&both)) {
         left = {op->emit(both[0].expr, both[1].expr), 0};
+      } else if (!ok()) {
+        break;
       } else if (level >= 3) {
         left = {Expr(), Compute(op->sign, left.number, right.number)};
       } else {
@@ -187,8 +195,8 @@ class Parser {
     const Term exponent = Unary();
     if (!ok()) return {};
     std::vector<Term> both = {base, exponent};
-    if (!Unify(&both)) return Fail("a power of two numbers: write its value");
-    return {Pow(both[0].expr, both[1].expr), 0};
+    if (Unify(&both)) return {Pow(both[0].expr, both[1].expr), 0};
+    return {Expr(), std::pow(base.number, exponent.number)};
   }
 
   Term Primary() {

@@ -242,7 +242,7 @@ absl::Status ReadDifferentiation(const gr_operator& op, const std::string& where
   }
   if (op.gradient != nullptr) def->Gradient(GradientByPlugin(op, where));
   if (!why.empty()) def->NotDifferentiable(std::move(why));
-  if (op.gradient == nullptr && why.empty() && !def->body()) {
+  if (op.gradient == nullptr && def->not_differentiable().empty() && !def->body()) {
     return PluginError(where,
                        ": has no gradient: set gradient, or say why in not_differentiable, or ",
                        "give it a body");
