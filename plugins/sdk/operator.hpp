@@ -258,17 +258,12 @@ class Operator {
     return *this;
   }
 
-  // make(T(), prepare) gives the function that runs; one kernel for each element type of the first
+  // make(T(), prepare) gives the function that runs, for each element type of the first
   // input.
   template <typename... T, typename F>
   Operator& Kernel(const char* name, F make) {
-    (AddKernel(name, DTypeOf<T>::value, [make](Prepare& p) -> RunFunction { return make(T(), p); }),
-     ...);
-    return *this;
-  }
-  // The same with functions instead of an element type of C++: for GR_BFLOAT16 and the like.
-  Operator& AddKernel(const char* name, int32_t dtype, std::function<RunFunction(Prepare&)> make) {
-    kernels_.push_back({name, dtype, std::move(make)});
+    kernels_.push_back({name, {}, {}});
+    (AddType(DTypeOf<T>::value, [make](Prepare& p) -> RunFunction { return make(T(), p); }), ...);
     return *this;
   }
   Operator& Gradient(std::function<void(gr::Gradient&)> f) {
@@ -309,16 +304,21 @@ class Operator {
     std::function<void(gr::Gradient&)> gradient;
     std::function<void(gr::Body&)> body;
   };
+  using Maker = std::function<RunFunction(Prepare&)>;
   struct KernelRow {
     const char* name;
-    int32_t dtype;
-    std::function<RunFunction(Prepare&)> make;
+    std::vector<int32_t> dtypes;
+    std::vector<Maker> makers;  // one for each
   };
   struct TypeRow {
     const char* variable;
     std::vector<int32_t> dtypes;
   };
 
+  void AddType(int32_t dtype, Maker make) {
+    kernels_.back().dtypes.push_back(dtype);
+    kernels_.back().makers.push_back(std::move(make));
+  }
   static gr_argument Argument(const char* name, const char* type, int32_t arity) {
     gr_argument a = {};
     a.struct_size = sizeof(a);
@@ -355,9 +355,11 @@ inline gr_operator Operator::Freeze() {
   if (types_.empty()) {
     std::vector<int32_t> dtypes;
     for (const KernelRow& k : kernels_) {
-      bool known = false;
-      for (const int32_t d : dtypes) known = known || d == k.dtype;
-      if (!known) dtypes.push_back(k.dtype);
+      for (const int32_t type : k.dtypes) {
+        bool known = false;
+        for (const int32_t d : dtypes) known = known || d == type;
+        if (!known) dtypes.push_back(type);
+      }
     }
     if (dtypes.empty()) dtypes = {GR_FLOAT32, GR_FLOAT64};
     types_.push_back({"T", dtypes});
@@ -374,13 +376,17 @@ inline gr_operator Operator::Freeze() {
     gr_kernel k = {};
     k.struct_size = sizeof(k);
     k.name = row.name;
-    k.dtypes = &row.dtype;
-    k.num_dtypes = 1;
+    k.dtypes = row.dtypes.data();
+    k.num_dtypes = row.dtypes.size();
     k.self = &row;
     k.prepare = [](void* self, const gr_node* node, gr_prepare* p, void** state) {
       return Guard([&] {
+        const KernelRow& kernel = *static_cast<KernelRow*>(self);
         Prepare prepare(node, p);
-        *state = new RunFunction(static_cast<KernelRow*>(self)->make(prepare));
+        for (size_t i = 0; i < kernel.dtypes.size(); ++i) {
+          if (kernel.dtypes[i] == prepare.input_dtype(0))
+            *state = new RunFunction(kernel.makers[i](prepare));
+        }
       });
     };
     k.run = [](void*, const void* state, gr_run* r) {
