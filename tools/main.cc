@@ -2,11 +2,14 @@
 // code.
 
 #include <cstdio>
+#include <cstdlib>
 #include <new>
 #include <string>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "runtime/base/cpu.h"
+#include "runtime/base/parallel.h"
 #include "runtime/base/status.h"
 #include "runtime/base/text.h"
 #include "runtime/report/json.h"
@@ -63,6 +66,18 @@ int Fail(const absl::Status& status, bool json) {
   return static_cast<int>(kind);
 }
 
+// Threads that sleep between steps make small models several times slower.
+void WarnOfSleepingThreads(const Verb& verb) {
+  const char* policy = std::getenv("OMP_WAIT_POLICY");
+  if (policy == nullptr || !absl::EqualsIgnoreCase(policy, "passive") || NumThreads() == 1) return;
+  for (const FlagSpec& flag : verb.flags) {
+    if (absl::string_view(flag.name) != "threads") continue;
+    Warn(
+        "OMP_WAIT_POLICY=passive lets threads sleep between steps, which makes small models "
+        "several times slower: unset it, or take --threads 1");
+  }
+}
+
 int Main(const std::vector<std::string>& words) {
   const std::vector<Verb> verbs = Verbs();
   const std::string first = words.empty() ? "" : words[0];
@@ -90,6 +105,7 @@ int Main(const std::vector<std::string>& words) {
         PrintText(HelpText(*verb));
       } else if (flags.ok()) {
         json = flags->On("json");
+        WarnOfSleepingThreads(*verb);
         status = verb->run(*flags);
       }
     }

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+
 #include "tests/tools/command.h"
 #include "tools/verbs.h"
 
@@ -71,6 +73,19 @@ TEST(UsageTest, AMissingFileIsAnErrorOfInputAndOutput) {
   const CommandResult r = RunGraphrun({"inspect", TempPath("nothing.onnx")});
   EXPECT_EQ(r.exit_code, 6);
   EXPECT_THAT(r.err, HasSubstr("nothing.onnx"));
+}
+
+TEST(UsageTest, ThreadsThatSleepBetweenStepsAreWarnedOf) {
+  const char* threads = getenv("OMP_NUM_THREADS");
+  const std::string before = threads == nullptr ? "" : threads;
+  setenv("OMP_NUM_THREADS", "2", 1);
+  const CommandResult quiet = RunGraphrun({"run", "/nowhere/model.onnx"});
+  setenv("OMP_WAIT_POLICY", "PASSIVE", 1);
+  const CommandResult warned = RunGraphrun({"run", "/nowhere/model.onnx"});
+  unsetenv("OMP_WAIT_POLICY");
+  before.empty() ? unsetenv("OMP_NUM_THREADS") : setenv("OMP_NUM_THREADS", before.c_str(), 1);
+  EXPECT_THAT(quiet.err, testing::Not(HasSubstr("OMP_WAIT_POLICY")));
+  EXPECT_THAT(warned.err, HasSubstr("OMP_WAIT_POLICY=passive"));
 }
 
 TEST(UsageTest, AnErrorIsAnObjectWhereJsonIsAsked) {
