@@ -1,3 +1,4 @@
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "runtime/base/file.h"
@@ -63,6 +64,19 @@ absl::Status ExportStep(const NamedModel& model, const OpRegistry& registry,
   return ExportOnnx(*plain, path, options);
 }
 
+// Nodes of operators that plugins brought along, those in nested graphs left out.
+std::vector<const Node*> PluginNodes(const Graph& graph, const Registries& registries) {
+  absl::flat_hash_set<std::string> operators;
+  for (const Plugin& plugin : registries.plugins)
+    operators.insert(plugin.operators.begin(), plugin.operators.end());
+  std::vector<const Node*> nodes;
+  for (const auto& node : graph.nodes()) {
+    const OpDef* def = registries.ops->Find(*node);
+    if (def != nullptr && operators.contains(def->Describe())) nodes.push_back(node.get());
+  }
+  return nodes;
+}
+
 absl::Status Run(const Flags& flags) {
   if (!flags.Has("output")) return UsageError("-o FILE.onnx says where to write the model");
   const int forms = flags.On("inference") + flags.On("training") + flags.On("train-step");
@@ -75,7 +89,8 @@ absl::Status Run(const Flags& flags) {
   } else {
     GR_ASSIGN_OR_RETURN(source, ModelOf(source));
   }
-  GR_ASSIGN_OR_RETURN(const std::unique_ptr<OpRegistry> registry, MakeRegistry(flags));
+  GR_ASSIGN_OR_RETURN(const Registries registries, MakeRegistries(flags));
+  const std::unique_ptr<OpRegistry>& registry = registries.ops;
   ExportOptions options;
   options.registry = registry.get();
   if (flags.Has("external-data")) {
@@ -100,8 +115,12 @@ absl::Status Run(const Flags& flags) {
   GR_ASSIGN_OR_RETURN(std::unique_ptr<Graph> graph, ResolveNames(model));
   GR_RETURN_IF_ERROR(Annotate(ToInferenceForm(*graph, *registry), source));
   GR_RETURN_IF_ERROR(Annotate(InferTypes(*graph, *registry), source));
-  if (flags.On("standard")) {
+  if (flags.On("standard") || !PluginNodes(*graph, registries).empty()) {
     GR_ASSIGN_OR_RETURN(graph, ToStandard(*graph, *registry));
+  }
+  for (const Node* node : PluginNodes(*graph, registries)) {
+    Warn(node->Describe(), ": its operator has no function body: only what knows domain ",
+         node->domain(), " can run ", path);
   }
   graph->producer_name = "graphrun";
   GR_RETURN_IF_ERROR(ExportOnnx(*graph, path, options));
