@@ -1,6 +1,4 @@
 #include <algorithm>
-#include <complex>
-#include <limits>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
@@ -10,46 +8,15 @@
 #include "runtime/base/text.h"
 #include "runtime/ir/text.h"
 #include "runtime/ir/text_scanner.h"
+#include "runtime/ir/text_values.h"
 
 namespace graphrun {
 namespace {
 
 constexpr int64_t kDefaultIrVersion = 10;
 constexpr int kDefaultOpset = 21;
-constexpr int kMaxTypeDepth = 32;
 
-using NumberTypes = Concat<Concat<NumericTypes, SmallFloatTypes>, SmallIntTypes>;
 using Kind = Attr::Kind;
-
-bool IsTypeWord(absl::string_view word) {
-  return DTypeFromName(word) != DType::kUndefined || word == "seq" || word == "map" ||
-         word == "optional" || word == "sparse_tensor" || word == "opaque" || word == "undefined";
-}
-
-// One element as T; false where it does not fit.
-template <typename T>
-bool ToNumber(const std::string& text, T* out) {
-  if constexpr (std::is_same_v<T, uint64_t>) {
-    return absl::SimpleAtoi(text, out);
-  } else if constexpr (std::is_same_v<T, double>) {
-    return absl::SimpleAtod(text, out);
-  } else if constexpr (std::is_integral_v<T>) {
-    int64_t v = 0;
-    if (!absl::SimpleAtoi(text, &v)) return false;
-    *out = static_cast<T>(v);
-    return static_cast<int64_t>(*out) == v;
-  } else if constexpr (std::is_same_v<Compute<T>, float>) {
-    float v = 0;
-    if (!absl::SimpleAtof(text, &v)) return false;
-    *out = T(v);
-    return true;
-  } else {
-    int64_t v = 0;
-    if (!absl::SimpleAtoi(text, &v)) return false;
-    *out = T(v);
-    return static_cast<int>(*out) == v;
-  }
-}
 
 // True where an operator of ai.onnx occurs.
 bool UsesStandard(const NamedGraph& graph) {
@@ -85,12 +52,6 @@ class Parser {
   absl::Status Attributes(int depth, absl::string_view end, NamedNode* node,
                           std::vector<std::string>* without_value);
   absl::Status Attribute(const std::string& name, int depth, NamedNode* node);
-  absl::StatusOr<Attr> Value(Kind kind);
-  absl::StatusOr<Attr> List(Kind kind);
-  absl::StatusOr<Kind> GuessKind(absl::string_view name);
-  absl::StatusOr<Type> ParseType(int depth = 0);
-  absl::StatusOr<Tensor> Elements(const Type& type);
-  absl::StatusOr<Tensor> TensorLiteral();
   absl::StatusOr<NamedFunction> Function();
 
   // Values in front of `end`; `initializers` (may be null) takes those with "= {...}".
@@ -101,115 +62,6 @@ class Parser {
   TextScanner in_;
 };
 
-absl::StatusOr<Type> Parser::ParseType(int depth) {
-  if (depth > kMaxTypeDepth) return in_.Error("types are nested too deep");
-  const std::string word(in_.PeekWord());
-  if (!IsTypeWord(word)) return in_.Error("a type is expected");
-  GR_RETURN_IF_ERROR(in_.Expect(word));
-  if (word == "opaque") {
-    GR_RETURN_IF_ERROR(in_.Expect("("));
-    while (!in_.Accept(")")) {
-      if (in_.Accept(".") || in_.Accept(",")) continue;
-      GR_RETURN_IF_ERROR(in_.Name().status());
-    }
-    return Type();
-  }
-  if (word == "seq" || word == "optional" || word == "sparse_tensor") {
-    GR_RETURN_IF_ERROR(in_.Expect("("));
-    Type element;
-    if (!in_.Sees(")")) {
-      GR_ASSIGN_OR_RETURN(element, ParseType(depth + 1));
-    }
-    GR_RETURN_IF_ERROR(in_.Expect(")"));
-    if (word == "seq") return Type::SequenceOf(element);
-    if (word == "optional") return Type::OptionalOf(element);
-    element.kind = Type::Kind::kSparseTensor;
-    return element;
-  }
-  if (word == "map") {
-    GR_RETURN_IF_ERROR(in_.Expect("("));
-    const DType key = DTypeFromName(in_.PeekWord());
-    if (key == DType::kUndefined) return in_.Error("the type of the keys is expected");
-    GR_RETURN_IF_ERROR(in_.Expect(in_.PeekWord()));
-    GR_RETURN_IF_ERROR(in_.Expect(","));
-    GR_ASSIGN_OR_RETURN(Type value, ParseType(depth + 1));
-    GR_RETURN_IF_ERROR(in_.Expect(")"));
-    return Type::MapOf(key, std::move(value));
-  }
-  const DType dtype = DTypeFromName(word);
-  if (!in_.Accept("[")) return Type::Tensor(dtype, Shape::Scalar());
-  if (in_.Accept("]")) return Type::Tensor(dtype, Shape());
-  std::vector<Dim> dims;
-  do {
-    if (in_.Accept("?")) {
-      dims.emplace_back();
-    } else if (absl::ascii_isdigit(static_cast<unsigned char>(in_.Peek()))) {
-      GR_ASSIGN_OR_RETURN(const int64_t size, in_.Int());
-      dims.emplace_back(size);
-    } else {
-      GR_ASSIGN_OR_RETURN(std::string symbol, in_.Name());
-      dims.push_back(Dim::Symbol(std::move(symbol)));
-    }
-  } while (in_.Accept(","));
-  if (dims.size() > kMaxRank)
-    return in_.Error(absl::StrCat("rank ", dims.size(), " is beyond the limit of ", kMaxRank));
-  GR_RETURN_IF_ERROR(in_.Expect("]"));
-  return Type::Tensor(dtype, Shape(std::move(dims)));
-}
-
-absl::StatusOr<Tensor> Parser::Elements(const Type& type) {
-  if (!type.is_tensor() || !type.tensor.shape.is_concrete() ||
-      type.tensor.dtype == DType::kUndefined) {
-    return in_.Error(absl::StrCat("elements need a tensor type whose sizes are numbers, not \"",
-                                  PrintType(type), "\""));
-  }
-  const DType dtype = type.tensor.dtype;
-  const Dims dims = type.tensor.shape.ToDims();
-  const TextScanner start = in_;
-  GR_RETURN_IF_ERROR(in_.Expect("{"));
-  std::vector<std::string> items;
-  while (!in_.Sees("}")) {
-    if (!items.empty()) GR_RETURN_IF_ERROR(in_.Expect(","));
-    if (dtype == DType::kString) {
-      GR_ASSIGN_OR_RETURN(items.emplace_back(), in_.String());
-    } else if (dtype == DType::kBool && (in_.PeekWord() == "true" || in_.PeekWord() == "false")) {
-      items.push_back(in_.Accept("true") ? "1" : "0");
-      (void)in_.Accept("false");
-    } else {
-      GR_ASSIGN_OR_RETURN(items.emplace_back(), in_.Number());
-    }
-  }
-  GR_RETURN_IF_ERROR(in_.Expect("}"));
-  auto count = NumElements(dims);
-  if (!count.ok()) return Annotate(count.status(), "the tensor's sizes");
-  const auto needed = CheckedMul(*count, IsComplex(dtype) ? 2 : 1);
-  if (!needed || static_cast<int64_t>(items.size()) != *needed) {
-    return start.Error(absl::StrCat(PrintType(type), " has ", *count, " elements but ",
-                                    items.size(), " are given"));
-  }
-  GR_ASSIGN_OR_RETURN(Tensor t, Tensor::Allocate(dtype, dims));
-  for (size_t i = 0; i < items.size(); ++i) {
-    bool fits = true;
-    if (dtype == DType::kString) {
-      t.mutable_data<std::string>()[i] = items[i];
-    } else if (dtype == DType::kBool) {
-      fits = items[i] == "0" || items[i] == "1";
-      t.mutable_data<bool>()[i] = items[i] == "1";
-    } else if (dtype == DType::kComplex64) {
-      fits = ToNumber(items[i], static_cast<float*>(t.mutable_raw()) + i);
-    } else if (dtype == DType::kComplex128) {
-      fits = ToNumber(items[i], static_cast<double*>(t.mutable_raw()) + i);
-    } else {
-      DispatchDType(NumberTypes(), dtype,
-                    [&]<typename T>() { fits = ToNumber(items[i], t.mutable_data<T>() + i); });
-    }
-    if (!fits)
-      return start.Error(
-          absl::StrCat("element ", i, ", \"", items[i], "\", is no ", DTypeName(dtype)));
-  }
-  return t;
-}
-
 absl::Status Parser::Values(absl::string_view end, std::vector<NamedValue>* values,
                             std::vector<std::pair<std::string, Tensor>>* initializers,
                             bool keep_initialized) {
@@ -217,12 +69,12 @@ absl::Status Parser::Values(absl::string_view end, std::vector<NamedValue>* valu
     if (!first) GR_RETURN_IF_ERROR(in_.Expect(","));
     NamedValue v;
     if (IsTypeWord(in_.PeekWord())) {
-      GR_ASSIGN_OR_RETURN(v.type, ParseType());
+      GR_ASSIGN_OR_RETURN(v.type, ParseTypeText(&in_));
     }
     GR_ASSIGN_OR_RETURN(v.name, in_.Name());
     if (in_.Sees("=") && initializers != nullptr) {
       GR_RETURN_IF_ERROR(in_.Expect("="));
-      GR_ASSIGN_OR_RETURN(Tensor t, Elements(v.type));
+      GR_ASSIGN_OR_RETURN(Tensor t, ParseElements(&in_, v.type));
       initializers->emplace_back(v.name, std::move(t));
       if (!keep_initialized) continue;
     }
@@ -241,87 +93,6 @@ absl::StatusOr<std::vector<std::string>> Parser::Names(absl::string_view end) {
     }
     if (in_.Accept(end)) return names;
     GR_RETURN_IF_ERROR(in_.Expect(","));
-  }
-}
-
-absl::StatusOr<Tensor> Parser::TensorLiteral() {
-  GR_ASSIGN_OR_RETURN(const Type type, ParseType());
-  if (!in_.Sees("{") && !in_.Sees("=")) GR_RETURN_IF_ERROR(in_.Name().status());
-  (void)in_.Accept("=");
-  return Elements(type);
-}
-
-// What kind of attribute begins here.
-absl::StatusOr<Kind> Parser::GuessKind(absl::string_view name) {
-  TextScanner ahead = in_;
-  if (ahead.Sees("(")) return Kind::kGraph;
-  if (ahead.Sees("@"))
-    return in_.Error(
-        absl::StrCat("say the type of a reference, as in \"", name, ": int = @", name, "\""));
-  if (ahead.Peek() == '"') {
-    GR_RETURN_IF_ERROR(ahead.String().status());
-    return ahead.Sees("(") ? Kind::kGraph : Kind::kString;
-  }
-  if (const auto number = ahead.Number(); number.ok()) {
-    return number->find_first_of(".eEn") == std::string::npos ? Kind::kInt : Kind::kFloat;
-  }
-  if (IsTypeWord(in_.PeekWord())) return Kind::kTensor;
-  if (!in_.PeekWord().empty()) return Kind::kGraph;
-  return in_.Error("an attribute's value is expected");
-}
-
-absl::StatusOr<Attr> Parser::Value(Kind kind) {
-  switch (kind) {
-    case Kind::kInt: {
-      GR_ASSIGN_OR_RETURN(const int64_t v, in_.Int());
-      return Attr(v);
-    }
-    case Kind::kFloat: {
-      const TextScanner before = in_;
-      GR_ASSIGN_OR_RETURN(const std::string number, in_.Number());
-      float v = 0;
-      if (!absl::SimpleAtof(number, &v)) return before.Error("a number is expected");
-      return Attr(v);
-    }
-    case Kind::kString: {
-      GR_ASSIGN_OR_RETURN(std::string v, in_.String());
-      return Attr(std::move(v));
-    }
-    case Kind::kTensor: {
-      GR_ASSIGN_OR_RETURN(Tensor v, TensorLiteral());
-      return Attr(std::move(v));
-    }
-    default: {
-      GR_ASSIGN_OR_RETURN(Type v, ParseType());
-      return Attr(std::move(v));
-    }
-  }
-}
-
-// A list without its "[", of elements of `kind` (the kind of one element, or of the list).
-absl::StatusOr<Attr> Parser::List(Kind kind) {
-  std::vector<Attr> items;
-  for (bool first = true; !in_.Accept("]"); first = false) {
-    if (!first) GR_RETURN_IF_ERROR(in_.Expect(","));
-    GR_ASSIGN_OR_RETURN(Attr item, Value(kind));
-    items.push_back(std::move(item));
-  }
-  const auto collect = [&](auto list) -> Attr {
-    using T = typename decltype(list)::value_type;
-    for (const Attr& item : items) list.push_back(*item.get<T>());
-    return list;
-  };
-  switch (kind) {
-    case Kind::kInt:
-      return collect(std::vector<int64_t>());
-    case Kind::kFloat:
-      return collect(std::vector<float>());
-    case Kind::kString:
-      return collect(std::vector<std::string>());
-    case Kind::kTensor:
-      return collect(std::vector<Tensor>());
-    default:
-      return collect(std::vector<Type>());
   }
 }
 
@@ -371,7 +142,7 @@ absl::Status Parser::Attribute(const std::string& name, int depth, NamedNode* no
     return in_.Error(
         absl::StrCat("say the type of an empty list, as in \"", name, ": ints = []\""));
   } else {
-    GR_ASSIGN_OR_RETURN(kind, GuessKind(name));
+    GR_ASSIGN_OR_RETURN(kind, GuessKind(in_, name));
     // [1, 0.5] is a list of floats.
     TextScanner ahead = in_;
     while (is_list && kind == Kind::kInt) {
@@ -391,7 +162,7 @@ absl::Status Parser::Attribute(const std::string& name, int depth, NamedNode* no
     node->graphs.push_back(std::move(attr));
     return absl::OkStatus();
   }
-  GR_ASSIGN_OR_RETURN(Attr value, is_list ? List(kind) : Value(kind));
+  GR_ASSIGN_OR_RETURN(Attr value, is_list ? ParseList(&in_, kind) : ParseValue(&in_, kind));
   node->attrs.emplace(name, std::move(value));
   return absl::OkStatus();
 }
