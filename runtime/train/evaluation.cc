@@ -5,7 +5,7 @@
 #include "proto/recipe.pb.h"
 #include "runtime/base/status.h"
 #include "runtime/report/class_rows.h"
-#include "runtime/train/training_graph.h"
+#include "runtime/train/inference_form.h"
 
 namespace graphrun {
 

@@ -10,7 +10,7 @@
 #include "runtime/exec/session.h"
 #include "runtime/op/expr.h"
 #include "runtime/passes/pass.h"
-#include "runtime/train/training_graph.h"
+#include "runtime/train/inference_form.h"
 
 namespace graphrun {
 namespace {

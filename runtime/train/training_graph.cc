@@ -4,9 +4,9 @@
 #include <regex>
 
 #include "runtime/autodiff/gradients.h"
-#include "runtime/base/rng.h"
-#include "runtime/op/infer.h"
 #include "runtime/passes/pass.h"
+#include "runtime/train/inference_form.h"
+#include "runtime/train/training_form.h"
 
 namespace graphrun {
 namespace {
@@ -18,157 +18,6 @@ absl::StatusOr<std::regex> Compile(const std::string& pattern) {
     return UsageError("\"", pattern, "\" is no regular expression: ", e.what());
   }
 }
-
-bool IsCandidate(const Value* v) {
-  return v->is_initializer() && IsFloat(v->dtype()) && v->initializer().rank() >= 1;
-}
-
-// One form of the model with its loss in a graph of its own.
-class FormBuilder {
- public:
-  FormBuilder(const Graph& model, const OpRegistry& registry, const TrainingOptions& options)
-      : registry_(registry), options_(options), graph_(model.Clone()) {}
-
-  absl::Status Specialized() {
-    for (const auto& v : graph_->values()) {
-      if (IsCandidate(v.get())) graph_->AddState(v.get(), nullptr);
-    }
-    // Initializers that the model also lists as inputs are parameters, not inputs to feed.
-    for (const StateUpdate& s : graph_->states()) graph_->HideInput(s.state);
-    return Specialize(*graph_, registry_).status();
-  }
-
-  absl::Status ToTraining() {
-    std::vector<Node*> nodes;
-    for (const auto& node : graph_->nodes()) nodes.push_back(node.get());
-    uint64_t place = 0;
-    for (Node* node : nodes) {
-      ++place;
-      const OpDef* def = registry_.Find(*node);
-      if (def == nullptr || !def->training()) continue;
-      Builder builder(graph_.get(), &registry_, node, absl::StrCat(node->name(), "/"));
-      TrainingContext context(
-          *node, *def, &builder,
-          {Mix(options_.seed, place), options_.freeze_statistics, options_.dropout});
-      def->training()(context);
-      GR_RETURN_IF_ERROR(builder.status());
-      for (const auto& [statistic, next] : context.updates()) {
-        if (statistic->is_initializer() && !statistic->is_state())
-          graph_->AddState(statistic, nullptr);
-        if (statistic->is_state()) statistics_.emplace_back(statistic, next.value());
-      }
-      Replace(node, context.outputs());
-    }
-    for (const auto& [statistic, next] : statistics_) graph_->SetNext(statistic, next);
-    return graph_->Sort();
-  }
-
-  absl::Status AttachLoss() {
-    if (graph_->outputs().empty()) return ModelError("the model has no output to attach a loss to");
-    Value* y = graph_->outputs()[0];
-    const Loss& loss = *options_.loss;
-    GR_RETURN_IF_ERROR(FindLogits(&y));
-    const Shape& shape = y->shape();
-    if (!y->type().is_tensor() || !IsFloat(y->dtype()) || !shape.has_rank() || shape.rank() < 1) {
-      return ModelError("output \"", y->name(), "\" is ", y->type().ToString(),
-                        "; a loss needs a float tensor [N, ...]");
-    }
-    prediction_ = y->name();
-    Builder builder(graph_.get(), &registry_, nullptr, "loss/");
-    target_ = graph_->AddInput("target", TargetType(*y));
-    Expr target = TargetFor(builder.Use(y), builder.Use(target_));
-    Expr weights =
-        options_.class_weights.is_defined() ? builder.Constant(WeightsAs(y->dtype())) : Expr();
-    builder.Name("value");
-    loss_ = loss.Emit({builder.Use(y), target, weights}, logits_).value();
-    return Annotate(builder.status(), absl::StrCat("loss ", loss.name(), " on output \"", y->name(),
-                                                   "\" ", y->type().ToString()));
-  }
-
-  void Replace(Node* node, const std::vector<Expr>& outputs) {
-    if (outputs.empty()) return;
-    for (int o = 0; o < node->num_outputs(); ++o) {
-      const auto index = static_cast<size_t>(o);
-      if (!node->has_output(o) || index >= outputs.size() || !outputs[index].is_defined()) continue;
-      graph_->ReplaceAllUses(node->output(o), outputs[index].value());
-    }
-    graph_->Erase(node);
-  }
-
-  Graph& graph() { return *graph_; }
-  std::unique_ptr<Graph> Take() { return std::move(graph_); }
-  Value* loss() const { return loss_; }
-  Value* target() const { return target_; }
-  bool logits() const { return logits_; }
-  const std::string& prediction() const { return prediction_; }
-  bool is_statistic(const Value* v) const {
-    return std::any_of(statistics_.begin(), statistics_.end(),
-                       [&](const auto& s) { return s.first == v; });
-  }
-
- private:
-  // Steps over the model's last activation where the loss takes what stands before it.
-  absl::Status FindLogits(Value** y) {
-    const Loss& loss = *options_.loss;
-    logits_ = false;
-    if (loss.link() == OutputLink::kNone) return absl::OkStatus();
-    const Node* last = (*y)->producer();
-    const OpDef* def = last == nullptr ? nullptr : registry_.Find(*last);
-    const OutputLink link = def == nullptr ? OutputLink::kNone : def->link();
-    const bool matches = link == loss.link() ||
-                         (loss.link() == OutputLink::kSoftmax && link == OutputLink::kLogSoftmax);
-    const bool wanted = options_.from_logits.value_or(true);
-    if (matches && !options_.from_logits.has_value()) {
-      *y = last->input(0);
-      logits_ = true;
-    } else {
-      logits_ = wanted;
-    }
-    return absl::OkStatus();
-  }
-
-  Type TargetType(const Value& y) const {
-    const Shape& shape = y.shape();
-    if (options_.class_targets || options_.loss->target() == LossTarget::kClass) {
-      std::vector<Dim> dims = {shape[0]};
-      for (int a = 2; a < shape.rank(); ++a) dims.push_back(shape[a]);
-      return Type::Tensor(DType::kInt64, Shape(std::move(dims)));
-    }
-    return Type::Tensor(y.dtype(), shape);
-  }
-
-  // Class indices as values where the loss compares values: one-hot rows, or 0 and 1 for a single
-  // output.
-  Expr TargetFor(Expr y, Expr target) const {
-    if (options_.loss->target() == LossTarget::kClass || !options_.class_targets) return target;
-    Builder& b = *y.builder();
-    const Shape& shape = y.shape();
-    if (shape.rank() < 2) return CastLike(target, y);
-    if (shape[1].is_number() && shape[1].value() == 1) return Unsqueeze(CastLike(target, y), {1});
-    Tensor levels = Tensor::Zeros(y.dtype(), {2});
-    DispatchDType(FloatTypes(), y.dtype(),
-                  [&]<typename T>() { levels.mutable_data<T>()[1] = T(1.0); });
-    return b.Op("OneHot", {target, DimOf(y, 1), b.Constant(levels)}, {{"axis", 1}});
-  }
-
-  Tensor WeightsAs(DType dtype) const {
-    Tensor t = Tensor::Zeros(dtype, options_.class_weights.dims());
-    DispatchDType(FloatTypes(), dtype, [&]<typename T>() {
-      for (int64_t i = 0; i < t.num_elements(); ++i)
-        t.mutable_data<T>()[i] = T(options_.class_weights.AsDouble(i));
-    });
-    return t;
-  }
-
-  const OpRegistry& registry_;
-  const TrainingOptions& options_;
-  std::unique_ptr<Graph> graph_;
-  std::vector<std::pair<Value*, Value*>> statistics_;
-  Value* target_ = nullptr;
-  Value* loss_ = nullptr;
-  std::string prediction_;
-  bool logits_ = false;
-};
 
 // Which of the candidates are trained, by the regular expressions of the recipe.
 absl::StatusOr<std::vector<Value*>> Selected(const Graph& graph, const TrainingOptions& options) {
@@ -218,7 +67,7 @@ ParameterRole RoleOf(const Value* v, const OpRegistry& registry) {
 // Gradients and updates at the end of a training form.
 class UpdateBuilder {
  public:
-  UpdateBuilder(FormBuilder& form, const OpRegistry& registry, const TrainingOptions& options)
+  UpdateBuilder(TrainingForm& form, const OpRegistry& registry, const TrainingOptions& options)
       : form_(form),
         graph_(form.graph()),
         registry_(registry),
@@ -431,7 +280,7 @@ class UpdateBuilder {
     return absl::OkStatus();
   }
 
-  FormBuilder& form_;
+  TrainingForm& form_;
   Graph& graph_;
   const OpRegistry& registry_;
   const TrainingOptions& options_;
@@ -452,7 +301,7 @@ enum class StepKind { kUpdate, kAccumulate, kProbe };
 absl::StatusOr<std::shared_ptr<Graph>> BuildStep(const Graph& model, const OpRegistry& registry,
                                                  const TrainingOptions& options, StepKind kind,
                                                  TrainingGraph* result) {
-  FormBuilder form(model, registry, options);
+  TrainingForm form(model, registry, options);
   GR_RETURN_IF_ERROR(form.Specialized());
   GR_RETURN_IF_ERROR(form.ToTraining());
   GR_RETURN_IF_ERROR(form.AttachLoss());
@@ -477,54 +326,6 @@ absl::StatusOr<std::shared_ptr<Graph>> BuildStep(const Graph& model, const OpReg
 
 }  // namespace
 
-absl::Status ToInferenceForm(Graph& graph, const OpRegistry& registry) {
-  std::vector<Node*> nodes;
-  for (const auto& node : graph.nodes()) nodes.push_back(node.get());
-  for (Node* node : nodes) {
-    const OpDef* def = registry.Find(*node);
-    if (def == nullptr || !def->inference()) continue;
-    Builder builder(&graph, &registry, node, absl::StrCat(node->name(), "/"));
-    BodyContext context(*node, *def, &builder);
-    def->inference()(context);
-    GR_RETURN_IF_ERROR(builder.status());
-    if (context.outputs().empty()) continue;
-    bool replaceable = true;
-    for (int o = 0; o < node->num_outputs(); ++o) {
-      const auto index = static_cast<size_t>(o);
-      const bool given = index < context.outputs().size() && context.outputs()[index].is_defined();
-      replaceable &= !node->has_output(o) || given || graph.IsUnused(node->output(o));
-    }
-    if (!replaceable) continue;
-    for (int o = 0; o < node->num_outputs(); ++o) {
-      const auto index = static_cast<size_t>(o);
-      if (!node->has_output(o) || index >= context.outputs().size() ||
-          !context.outputs()[index].is_defined())
-        continue;
-      Value *old = node->output(o), *now = context.outputs()[index].value();
-      const std::string name = old->name();
-      graph.ReplaceAllUses(old, now);
-      if (now->producer() != nullptr && now->num_graph_outputs() > 0) {
-        graph.Rename(old, absl::StrCat(name, "/old"));
-        graph.Rename(now, name);
-      }
-    }
-    graph.Erase(node);
-  }
-  return RemoveDeadCode(graph, registry).status();
-}
-
-void BakeNormalization(Graph& graph, const OpRegistry& registry, int input, const Tensor& shift,
-                       const Tensor& scale) {
-  Value* x = graph.inputs()[static_cast<size_t>(input)];
-  const std::vector<Use> uses = x->uses();
-  Node* first = graph.nodes().empty() ? nullptr : graph.nodes().front().get();
-  Builder b(&graph, &registry, first, "normalize/");
-  // Nodes, not initializers: whoever trains the model shall not take them for parameters.
-  const auto constant = [&](const Tensor& t) { return b.Op("Constant", {}, {{"value", Attr(t)}}); };
-  Expr normal = (b.Use(x) - constant(shift)) * constant(scale);
-  for (const Use& use : uses) graph.SetInput(use.node, use.index, normal.value());
-}
-
 absl::StatusOr<TrainingGraph> BuildTrainingGraph(const Graph& model, const OpRegistry& registry,
                                                  const TrainingOptions& options) {
   TrainingGraph result;
@@ -537,7 +338,7 @@ absl::StatusOr<TrainingGraph> BuildTrainingGraph(const Graph& model, const OpReg
     GR_ASSIGN_OR_RETURN(result.probe,
                         BuildStep(model, registry, options, StepKind::kProbe, &result));
   }
-  FormBuilder form(model, registry, options);
+  TrainingForm form(model, registry, options);
   GR_RETURN_IF_ERROR(ToInferenceForm(form.graph(), registry));
   GR_RETURN_IF_ERROR(form.Specialized());
   GR_RETURN_IF_ERROR(form.AttachLoss());

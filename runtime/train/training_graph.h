@@ -70,13 +70,6 @@ struct TrainingGraph {
 absl::StatusOr<TrainingGraph> BuildTrainingGraph(const Graph& model, const OpRegistry& registry,
                                                  const TrainingOptions& options);
 
-// The model in inference form: Dropout gone, statistics fixed.
-absl::Status ToInferenceForm(Graph& graph, const OpRegistry& registry);
-
-// (x - shift) * scale in front of graph input `input`; its consumers read the result.
-void BakeNormalization(Graph& graph, const OpRegistry& registry, int input, const Tensor& shift,
-                       const Tensor& scale);
-
 // Names of states that are not parameters.
 inline constexpr char kStepState[] = "graphrun/step";       // float64 scalar: updates done
 inline constexpr char kScaleState[] = "graphrun/lr_scale";  // float64 scalar: set by the host
