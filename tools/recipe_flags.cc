@@ -8,6 +8,7 @@
 #include "absl/strings/str_split.h"
 #include "runtime/base/file.h"
 #include "runtime/base/status.h"
+#include "runtime/base/text.h"
 #include "runtime/train/recipe.h"
 
 namespace graphrun::cli {
@@ -97,7 +98,6 @@ std::vector<RecipeFlag> Table() {
       {{"clip-value", "X", "of every element of a gradient"}, "optimizer.clip_value"},
       {{"accumulate", "N", "batches an update"}, "optimizer.accumulate"},
       {{"ema", "DECAY", "average the weights; exported as best"}, "optimizer.ema"},
-      {{"precision", "f32,bf16", ""}, "optimizer.precision"},
       {{"schedule", "NAME",
         "constant, step, multistep, exponential, cosine, poly, plateau, onecycle, or a plugin's"},
        "schedule"},
@@ -109,8 +109,11 @@ std::vector<RecipeFlag> Table() {
       {{"min-lr", "X", "of schedules cosine, poly, plateau"}, "schedule.*.min_lr"},
       {{"power", "X", "of schedule poly"}, "schedule.*.power"},
       {{"warmup", "STEPS", "lr rises from 0 first"}, "schedule.warmup"},
+      {{"schedule-steps", "N", "updates over which cosine, poly, onecycle run (all epochs)"},
+       "schedule.steps"},
       {{"epochs", "N", "(10)"}, "loop.epochs"},
-      {{"max-steps", "N", ""}, "loop.max_steps"},
+      {{"max-steps", "N", "stop after N updates; the schedule does not change (--schedule-steps)"},
+       "loop.max_steps"},
       {{"max-time", "TIME", "90, 5m, 2h"}, "loop.max_time", Form::kTime},
       {{"patience", "N", "stop after so many validations without improvement"}, "loop.patience"},
       {{"min-delta", "X", "what counts as an improvement"}, "loop.min_delta"},
@@ -188,15 +191,24 @@ absl::Status Apply(const RecipeFlag& row, const std::string& text, recipe::Recip
 }
 
 // A flag replaces what the recipe file has, so that lists do not grow on top of it.
-void ClearLists(const Flags& flags, recipe::Recipe* recipe) {
-  if (flags.Has("save")) recipe->mutable_output()->clear_save();
-  if (flags.Has("log")) recipe->mutable_output()->clear_log();
-  if (flags.Has("metric")) recipe->mutable_loop()->clear_metric();
-  if (flags.Has("features")) recipe->mutable_data()->clear_features();
-  if (flags.Has("field")) recipe->mutable_data()->clear_input();
-  if (flags.Has("freeze")) recipe->mutable_model()->clear_freeze();
-  if (flags.Has("train")) recipe->mutable_model()->clear_train();
-  if (flags.Has("milestones")) recipe->mutable_schedule()->mutable_multistep()->clear_epochs();
+void ClearList(absl::string_view flag, recipe::Recipe* recipe) {
+  if (flag == "save") recipe->mutable_output()->clear_save();
+  if (flag == "log") recipe->mutable_output()->clear_log();
+  if (flag == "metric") recipe->mutable_loop()->clear_metric();
+  if (flag == "features") recipe->mutable_data()->clear_features();
+  if (flag == "field") recipe->mutable_data()->clear_input();
+  if (flag == "freeze") recipe->mutable_model()->clear_freeze();
+  if (flag == "train") recipe->mutable_model()->clear_train();
+  if (flag == "milestones") recipe->mutable_schedule()->mutable_multistep()->clear_epochs();
+}
+
+// Removes the regularizers for all weights of the kind that `made` is of.
+void RemoveKind(const recipe::Regularizer& made, recipe::Recipe* recipe) {
+  auto& all = *recipe->mutable_regularizer();
+  for (int i = all.size() - 1; i >= 0; --i) {
+    if (all[i].kind_case() == made.kind_case() && all[i].parameters().empty())
+      all.DeleteSubrange(i, 1);
+  }
 }
 
 void FindBeside(const std::string& folder, std::string* path) {
@@ -217,13 +229,36 @@ std::vector<FlagSpec> RecipeFlags() { return Specs(Table()); }
 std::vector<FlagSpec> DataFlags() { return Specs(DataTable()); }
 
 absl::Status ApplyRecipeFlags(const Flags& flags, recipe::Recipe* recipe) {
-  ClearLists(flags, recipe);
   for (const RecipeFlag& row : Table()) {
+    if (flags.Has(row.flag.name)) ClearList(row.flag.name, recipe);
     for (const std::string& text : flags.All(row.flag.name)) {
       GR_RETURN_IF_ERROR(Annotate(Apply(row, text, recipe), absl::StrCat("--", row.flag.name)));
     }
   }
   return absl::OkStatus();
+}
+
+absl::Status SetByName(const std::string& name, const std::string& value, recipe::Recipe* recipe) {
+  std::vector<std::string> names;
+  for (const RecipeFlag& row : Table()) {
+    names.emplace_back(row.flag.name);
+    if (name != row.flag.name) continue;
+    ClearList(name, recipe);
+    if (row.form == Form::kStrength && value.find(':') == std::string::npos) {
+      recipe::Recipe made;
+      GR_RETURN_IF_ERROR(Apply(row, value, &made));
+      RemoveKind(made.regularizer(0), recipe);
+      double strength;
+      if (absl::SimpleAtod(value, &strength) && strength == 0) return absl::OkStatus();
+    }
+    return Apply(row, value, recipe);
+  }
+  if (name.find('.') == std::string::npos) {
+    const std::string nearest = DidYouMean(name, names);
+    if (!nearest.empty())
+      return UsageError("there is neither a flag nor a field \"", name, "\".", nearest);
+  }
+  return SetRecipeField(recipe, name, value);
 }
 
 absl::StatusOr<recipe::Recipe> ReadRecipe(const Flags& flags) {

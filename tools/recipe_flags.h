@@ -22,4 +22,9 @@ absl::StatusOr<recipe::Recipe> ReadRecipe(const Flags& flags);
 // Sets the fields that flags of the table give.
 absl::Status ApplyRecipeFlags(const Flags& flags, recipe::Recipe* recipe);
 
+// Sets a field by its path ("optimizer.adam.beta1") or by the name of its flag ("lr", "l2"), as if
+// the flag stood above the recipe: lists begin anew, and a regularizer of that kind for all weights
+// is replaced (0: there is none). Errors: kUsage with the nearest name.
+absl::Status SetByName(const std::string& name, const std::string& value, recipe::Recipe* recipe);
+
 }  // namespace graphrun::cli

@@ -3,6 +3,7 @@
 #include "runtime/base/file.h"
 #include "runtime/base/status.h"
 #include "runtime/report/json.h"
+#include "runtime/train/chrome_trace.h"
 #include "tools/measured_model.h"
 #include "tools/output.h"
 #include "tools/verbs.h"
@@ -12,28 +13,6 @@ namespace {
 
 // Calls that a trace holds at most: browsers become slow beyond.
 constexpr size_t kMaxEvents = 200000;
-
-// The trace-event format that Chrome's tracing page and Perfetto open: complete events,
-// microseconds.
-std::string ChromeTrace(const Profile& profile, absl::string_view model) {
-  JsonWriter json;
-  json.BeginObject().Field("displayTimeUnit", "ns").Key("traceEvents").BeginArray();
-  json.BeginObject().Field("name", "process_name").Field("ph", "M").Field("pid", 1);
-  json.Key("args").BeginObject().Field("name", model).EndObject().EndObject();
-  for (const Profile::Event& event : profile.events) {
-    const Profile::Row& row = profile.rows[event.row];
-    json.BeginObject().Field("name", row.label).Field("cat", row.op).Field("ph", "X");
-    json.Field("ts", event.start * 1e6).Field("dur", (event.end - event.start) * 1e6);
-    json.Field("pid", 1).Field("tid", 1).Key("args").BeginObject();
-    json.Field("op", row.op).Field("kernel", row.kernel).Field("info", row.info);
-    json.Field("step", event.row);
-    if (row.multiply_adds > 0) {
-      json.Field("gflops", 2e-9 * row.multiply_adds / std::max(event.end - event.start, 1e-12));
-    }
-    json.EndObject().EndObject();
-  }
-  return json.EndArray().EndObject().Finish() + "\n";
-}
 
 absl::Status Run(const Flags& flags) {
   GR_ASSIGN_OR_RETURN(const int64_t runs, flags.Int("runs", 10, 1));

@@ -44,7 +44,7 @@ class NoConsole : public Console {
 // Counts for both, and hands on what each is due.
 class TeeConsole : public Console {
  public:
-  TeeConsole(std::unique_ptr<Console> first, std::unique_ptr<Console> second,
+  TeeConsole(std::shared_ptr<Console> first, std::shared_ptr<Console> second,
              std::function<double()> clock)
       : Console(Terminal(), std::move(clock), Sooner(IntervalOf(*first), IntervalOf(*second))),
         first_(std::move(first)),
@@ -91,7 +91,7 @@ class TeeConsole : public Console {
   static double Sooner(double a, double b) {
     return a > 0 && b > 0 ? std::min(a, b) : std::max(a, b);
   }
-  std::unique_ptr<Console> first_, second_;
+  std::shared_ptr<Console> first_, second_;
 };
 
 double SteadySeconds() {
@@ -130,8 +130,8 @@ std::unique_ptr<Console> Console::Make(ProgressMode mode, const Terminal& termin
   }
 }
 
-std::unique_ptr<Console> Console::Tee(std::unique_ptr<Console> first,
-                                      std::unique_ptr<Console> second) {
+std::unique_ptr<Console> Console::Tee(std::shared_ptr<Console> first,
+                                      std::shared_ptr<Console> second) {
   std::function<double()> clock = IntervalOf(*first) > 0 ? first->clock_ : second->clock_;
   return std::make_unique<TeeConsole>(std::move(first), std::move(second), std::move(clock));
 }

@@ -44,8 +44,8 @@ class Console {
   static std::unique_ptr<Console> Make(ProgressMode mode, const Terminal& terminal,
                                        std::function<double()> clock = nullptr);
   // Two displays as one: a terminal and train.log, say.
-  static std::unique_ptr<Console> Tee(std::unique_ptr<Console> first,
-                                      std::unique_ptr<Console> second);
+  static std::unique_ptr<Console> Tee(std::shared_ptr<Console> first,
+                                      std::shared_ptr<Console> second);
   virtual ~Console() = default;
 
   // The names and values of the run: model, data, loss, optimizer, ...

@@ -37,6 +37,13 @@ void ForEachField(Position& p, Visit&& visit) {
   visit("gradients", p.gradients);
   visit("warnings", p.warnings);
   visit("top", p.top);
+  visit("lr", p.lr);
+  visit("watched_samples", p.watched_samples);
+  visit("alive", p.alive);
+  visit("ended", p.ended);
+  visit("end_is_best", p.end_is_best);
+  visit("end_value", p.end_value);
+  visit("end_results", p.end_results);
 }
 
 // Hexadecimal: every bit comes back.
@@ -166,7 +173,7 @@ std::string NewestCheckpoint(const std::string& folder) {
   if (!names.ok()) return "";
   std::sort(names->rbegin(), names->rend());
   for (const std::string& name : *names) {
-    if (!absl::EndsWith(name, ".onnx")) continue;
+    if (!absl::StartsWith(name, "step-") || !absl::EndsWith(name, ".onnx")) continue;
     const std::string path = absl::StrCat(folder, "/", name);
     if (ReadOnnx(path).ok()) return path;
   }

@@ -27,11 +27,22 @@ struct RunPosition {
   bool plateau_started = false;
   double epoch_loss = 0;  // sum over the epoch's samples so far
   int64_t epoch_samples = 0;
+  double lr = 0;                                              // of the last update
   double seconds = 0;                                         // trained so far
   std::vector<std::pair<std::string, double>> results;        // last measured
   std::vector<std::pair<std::string, double>> gradients;      // norms at the start of the epoch
   std::vector<std::pair<std::string, std::string>> warnings;  // given so far: name, text
   std::vector<std::pair<double, int64_t>> top;  // the best values and their epochs, best first
+  // Of GradientWatch: samples seen, and for each watched parameter (by its index) a '1' for each
+  // unit that ever had a gradient, a '0' for each other.
+  int64_t watched_samples = 0;
+  std::vector<std::pair<int64_t, std::string>> alive;
+  // A run that a limit has ended within an epoch: what was measured there. The fields above know
+  // nothing of it, so that the run can go on as if it had never ended.
+  bool ended = false;
+  bool end_is_best = false;
+  double end_value = 0;
+  std::vector<std::pair<std::string, double>> end_results;
 
   std::map<std::string, std::string> ToMetadata() const;
   // Errors: kCheckpoint for a field that is missing or no number.

@@ -124,6 +124,29 @@ absl::Status GradientWatch::Probe(const std::vector<Tensor>& arguments, int64_t 
   return absl::OkStatus();
 }
 
+void GradientWatch::Store(RunPosition* position) const {
+  position->watched_samples = rows_;
+  position->alive.clear();
+  for (size_t i = 0; i < alive_.size(); ++i) {
+    std::string units;
+    for (const bool alive : alive_[i]) units += alive ? '1' : '0';
+    if (!units.empty()) position->alive.emplace_back(static_cast<int64_t>(i), std::move(units));
+  }
+}
+
+void GradientWatch::Restore(const RunPosition& position) {
+  rows_ = position.watched_samples;
+  alive_.assign(setup_.graphs.parameters.size(), {});
+  for (const auto& [index, units] : position.alive) {
+    if (index < 0 || index >= static_cast<int64_t>(alive_.size())) continue;
+    std::vector<bool>& alive = alive_[static_cast<size_t>(index)];
+    for (const char unit : units) alive.push_back(unit == '1');
+  }
+  for (const auto& [name, value] : position.gradients) {
+    if (name == "gradient_norm") norm_ = value;
+  }
+}
+
 std::vector<std::pair<std::string, double>> GradientWatch::ByLayer() const {
   std::vector<std::pair<std::string, double>> layers;
   for (size_t i = 0; i < setup_.graphs.parameters.size() && layers.size() < kMostLayers; ++i) {

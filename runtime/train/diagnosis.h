@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "runtime/train/checkpoint.h"
 #include "runtime/train/run_setup.h"
 
 namespace graphrun {
@@ -22,6 +23,9 @@ class GradientWatch {
   explicit GradientWatch(const RunSetup& setup) : setup_(setup) {}
   // Runs the probe. `step`: the number that random operators draw by, that of the batch.
   absl::Status Probe(const std::vector<Tensor>& arguments, int64_t rows, uint64_t step);
+  // What it has seen, for a checkpoint; and that again.
+  void Store(RunPosition* position) const;
+  void Restore(const RunPosition& position);
   // Of the last probe: the norm of all gradients, before regularizers and clipping; NaN before the
   // first.
   double norm() const { return norm_; }

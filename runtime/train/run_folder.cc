@@ -1,15 +1,20 @@
 #include "runtime/train/run_folder.h"
 
+#include <fcntl.h>
 #include <google/protobuf/text_format.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 
 #include "absl/base/config.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "runtime/autodiff/gradients.h"
 #include "runtime/base/cpu.h"
 #include "runtime/base/parallel.h"
 #include "runtime/base/text.h"
@@ -73,11 +78,15 @@ absl::Status RemoveTemporaries(const std::string& folder) {
 
 }  // namespace
 
+std::string RunFolderPath(const recipe::Recipe& recipe) {
+  if (!recipe.output().dir().empty()) return recipe.output().dir();
+  return absl::StrCat("runs/", Stem(recipe.model().path()));
+}
+
 absl::StatusOr<std::unique_ptr<RunFolder>> RunFolder::Open(const recipe::Recipe& recipe, bool force,
                                                            bool resume) {
   std::unique_ptr<RunFolder> folder(new RunFolder());
-  folder->path_ = recipe.output().dir().empty() ? absl::StrCat("runs/", Stem(recipe.model().path()))
-                                                : recipe.output().dir();
+  folder->path_ = RunFolderPath(recipe);
   GR_RETURN_IF_ERROR(CreateDirs(folder->checkpoints()));
   GR_ASSIGN_OR_RETURN(folder->lock_, ScopedFileLock::Acquire(folder->path_ + "/.lock"));
   for (const std::string& part : {folder->path_, folder->checkpoints(), folder->path_ + "/top"}) {
@@ -101,6 +110,22 @@ absl::StatusOr<std::unique_ptr<RunFolder>> RunFolder::Open(const recipe::Recipe&
     }
   }
   return folder;
+}
+
+RunFolder::~RunFolder() {
+  if (log_ >= 0) close(log_);
+}
+
+absl::StatusOr<std::unique_ptr<Console>> RunFolder::OpenLog(bool append) {
+  const std::string path = path_ + "/train.log";
+  if (log_ >= 0) close(log_);
+  log_ = open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | (append ? O_APPEND : O_TRUNC), 0666);
+  if (log_ < 0) return IoError(path, ": ", std::strerror(errno));
+  Terminal lines;
+  lines.fd = log_;
+  lines.utf8 = true;
+  lines.fixed_columns = 100;
+  return Console::Make(ProgressMode::kPlain, lines);
 }
 
 std::string RunFolder::name() const {
@@ -166,11 +191,72 @@ absl::Status RunFolder::CopyBestToLast() const {
   return WriteFileAtomic(last_model(), bytes);
 }
 
+absl::Status RunFolder::SetBestAside() const {
+  const std::string aside = checkpoints() + "/best-of-epochs.onnx";
+  if (!FileExists(best_model()) || FileExists(aside)) return absl::OkStatus();
+  GR_ASSIGN_OR_RETURN(const std::string bytes, ReadFile(best_model()));
+  return WriteFileAtomic(aside, bytes);
+}
+
+absl::Status RunFolder::RestoreBest() const {
+  const std::string aside = checkpoints() + "/best-of-epochs.onnx";
+  if (!FileExists(aside)) return absl::OkStatus();
+  GR_ASSIGN_OR_RETURN(const std::string bytes, ReadFile(aside));
+  GR_RETURN_IF_ERROR(WriteFileAtomic(best_model(), bytes));
+  return RemoveFile(aside);
+}
+
 absl::Status RunFolder::WriteSummary(const RunSummary& summary, bool plots) const {
   GR_RETURN_IF_ERROR(WriteFileAtomic(path_ + "/summary.json", summary.ToJson() + "\n"));
   GR_ASSIGN_OR_RETURN(const RunReport report, RunReport::Read(path_));
   return report.Write(path_, plots);
 }
+
+namespace {
+
+// "1,437 samples [64], 360 to validate".
+std::string Samples(const RunSetup& s) {
+  std::string text = absl::StrCat(s.data.train->size(), " samples");
+  for (const InputBinding& binding : s.data.inputs)
+    absl::StrAppend(&text, " ", DimsToString(binding.sample));
+  if (s.data.validation != nullptr)
+    absl::StrAppend(&text, ", ", s.data.validation->size(), " to validate");
+  return text;
+}
+
+// "10, 130 to 146 samples each"; "" where the data have none.
+std::string Classes(const RunSetup& s) {
+  if (s.data.classes <= 0 || s.data.histogram.empty()) return "";
+  const auto [least, most] = std::minmax_element(s.data.histogram.begin(), s.data.histogram.end());
+  return absl::StrCat(s.data.classes, ", ", *least,
+                      *least == *most ? "" : absl::StrCat(" to ", *most), " samples each");
+}
+
+// "all 7 nodes between parameters and loss can be differentiated".
+std::string Gradients(const RunSetup& s) {
+  const Graph& graph = *s.graphs.evaluate;
+  std::vector<Value*> parameters;
+  for (const StateUpdate& state : graph.states()) parameters.push_back(state.state);
+  const GradientCoverage coverage =
+      CheckGradientCoverage(graph, *s.registry, graph.outputs()[0], parameters);
+  const auto good = std::count_if(coverage.rows.begin(), coverage.rows.end(),
+                                  [](const auto& row) { return row.differentiable; });
+  const auto all = static_cast<int64_t>(coverage.rows.size());
+  return absl::StrCat(good == all ? "all" : absl::StrCat(good, " of"), " ", all,
+                      " nodes between parameters and loss can be differentiated");
+}
+
+std::string Steps(const RunSetup& s) {
+  const int64_t all = s.updates_per_epoch * s.recipe.loop().epochs();
+  const int64_t most = s.recipe.loop().max_steps();
+  std::string text = absl::StrCat(s.updates_per_epoch, " an epoch, ", all, " in all");
+  if (most > 0 && most < all) absl::StrAppend(&text, ", stops after ", most);
+  if (s.schedule->spans_run() && s.options.total_steps != all)
+    absl::StrAppend(&text, "; schedule over ", s.options.total_steps);
+  return text;
+}
+
+}  // namespace
 
 std::vector<std::pair<std::string, std::string>> RunFacts(const RunSetup& s) {
   int64_t trained = 0, frozen = 0;
@@ -184,22 +270,24 @@ std::vector<std::pair<std::string, std::string>> RunFacts(const RunSetup& s) {
       {"parameters", absl::StrCat(HumanCount(static_cast<double>(trained)), " trained in ",
                                   s.graphs.parameters.size(), " tensors, ",
                                   HumanCount(static_cast<double>(frozen)), " fixed")},
-      {"data", absl::StrCat(s.data.train->size(), " samples",
-                            s.data.validation == nullptr
-                                ? std::string()
-                                : absl::StrCat(", ", s.data.validation->size(), " to validate"),
-                            s.data.classes > 0 ? absl::StrCat(", ", s.data.classes, " classes")
-                                               : std::string())},
+      {"data", Samples(s)},
       {"loss",
        absl::StrCat(s.loss->name(),
                     s.graphs.logits && s.loss->link() != OutputLink::kNone ? " on logits" : "")},
       {"optimizer", absl::StrCat(s.optimizer->name(), ", lr ", s.options.lr)},
       {"schedule", s.schedule->name()},
-      {"steps", absl::StrCat(s.updates_per_epoch, " an epoch, ", s.options.total_steps, " in all")},
+      {"precision", s.recipe.loop().precision()},
+      {"steps", Steps(s)},
       {"threads",
        absl::StrCat(s.recipe.loop().threads() > 0 ? s.recipe.loop().threads() : NumThreads())},
-      {"precision", s.recipe.loop().precision()},
-      {"states", HumanBytes(s.states()->bytes())}};
+      {"memory", absl::StrCat(HumanBytes(s.step_plan->arena_bytes()), " planned, ",
+                              HumanBytes(s.states()->bytes()), " of parameters and states")}};
+  if (!Classes(s).empty()) facts.insert(facts.begin() + 3, {"classes", Classes(s)});
+  double multiply_adds = 0;
+  for (const ExecutionPlan::Step& step : s.step_plan->steps()) multiply_adds += step.multiply_adds;
+  facts.emplace_back("multiply-adds", absl::StrCat(HumanCount(multiply_adds), " a step of ",
+                                                   s.batch_size, " samples, backward included"));
+  facts.emplace_back("gradients", Gradients(s));
   return facts;
 }
 

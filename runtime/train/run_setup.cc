@@ -12,6 +12,7 @@
 #include "runtime/passes/mixed_precision.h"
 #include "runtime/passes/pass.h"
 #include "runtime/train/head.h"
+#include "runtime/train/inference_form.h"
 #include "runtime/train/init.h"
 
 namespace graphrun {
@@ -158,9 +159,7 @@ absl::Status CountSteps(RunSetup* s) {
   s->options.accumulate = accumulate > 1;
   s->options.steps_per_epoch = s->updates_per_epoch;
   s->options.total_steps = s->updates_per_epoch * s->recipe.loop().epochs();
-  if (s->recipe.loop().max_steps() > 0) {
-    s->options.total_steps = std::min(s->options.total_steps, s->recipe.loop().max_steps());
-  }
+  if (s->recipe.schedule().steps() > 0) s->options.total_steps = s->recipe.schedule().steps();
   return absl::OkStatus();
 }
 
@@ -192,19 +191,20 @@ absl::Status MakeSessions(RunSetup* s) {
   GR_ASSIGN_OR_RETURN(s->evaluate,
                       Session::Create(s->graphs.evaluate, s->registry, options, s->states()));
   std::vector<Type> types;
-  const int64_t batch = s->recipe.data().batch() == 0
-                            ? s->data.train->size()
-                            : std::min(s->recipe.data().batch(), s->data.train->size());
+  s->batch_size = s->recipe.data().batch() == 0
+                      ? s->data.train->size()
+                      : std::min(s->recipe.data().batch(), s->data.train->size());
   for (const InputBinding& binding : s->data.inputs) {
-    const TensorType type = s->train_loader->FieldType(binding.field, batch);
+    const TensorType type = s->train_loader->FieldType(binding.field, s->batch_size);
     types.push_back(Type::Tensor(type.dtype, type.shape));
   }
-  const TensorType target = s->train_loader->FieldType(s->data.target, batch);
+  const TensorType target = s->train_loader->FieldType(s->data.target, s->batch_size);
   types.push_back(Type::Tensor(target.dtype, target.shape));
   for (Session* session : {s->step.get(), s->accumulate.get(), s->evaluate.get(), s->probe.get()}) {
     if (session == nullptr) continue;
     session->set_seed(s->recipe.loop().seed());
-    GR_RETURN_IF_ERROR(session->Prepare(types).status());
+    GR_ASSIGN_OR_RETURN(const auto plan, session->Prepare(types));
+    if (session == s->step.get()) s->step_plan = plan;
   }
   return absl::OkStatus();
 }
@@ -297,6 +297,8 @@ absl::Status ExportTrained(const RunSetup& setup, const std::string& path) {
     if (states.Find(name) == nullptr) continue;
     GR_ASSIGN_OR_RETURN(Tensor value, states.Read(name));
     model->SetInitializer(v, std::move(value));
+    // A weight that the model lists as an input too is none of the trained model's.
+    if (v->is_graph_input()) model->HideInput(v);
   }
   GR_RETURN_IF_ERROR(ToInferenceForm(*model, *setup.registry));
   model->producer_name = "graphrun";

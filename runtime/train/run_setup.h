@@ -33,6 +33,8 @@ struct RunSetup {
   std::vector<std::string> metrics;  // names
   int64_t outputs = 0;               // of the model for a sample; 0: unknown
   int64_t batches_per_epoch = 0, updates_per_epoch = 0;
+  int64_t batch_size = 0;                          // of all batches but an epoch's last
+  std::shared_ptr<const ExecutionPlan> step_plan;  // of `step`, for such a batch
 
   std::shared_ptr<StateStore> states() const { return step->shared_states(); }
   // Whether the run learns classes, not numbers (whole numbers may be either).

@@ -77,6 +77,7 @@ class CosineSchedule : public Schedule {
  public:
   explicit CosineSchedule(double min_lr) : min_lr_(min_lr) {}
   std::string name() const override { return "cosine"; }
+  bool spans_run() const override { return true; }
   Expr Emit(const ScheduleInputs& in) const override {
     return min_lr_ + (in.lr - min_lr_) * 0.5 * (1.0 + Cos(kPi * Progress(in)));
   }
@@ -90,6 +91,7 @@ class PolySchedule : public Schedule {
  public:
   PolySchedule(double power, double min_lr) : power_(power), min_lr_(min_lr) {}
   std::string name() const override { return "poly"; }
+  bool spans_run() const override { return true; }
   Expr Emit(const ScheduleInputs& in) const override {
     return min_lr_ + (in.lr - min_lr_) * Pow(1.0 - Progress(in), power_);
   }
@@ -116,6 +118,7 @@ class OneCycleSchedule : public Schedule {
   OneCycleSchedule(double start, double final, double rise)
       : start_(start), final_(final), rise_(rise) {}
   std::string name() const override { return "onecycle"; }
+  bool spans_run() const override { return true; }
   Expr Emit(const ScheduleInputs& in) const override {
     const auto half_cosine = [&](double from, double to, Expr t) {
       return to + (from - to) * 0.5 * (1.0 + Cos(kPi * t));
@@ -135,6 +138,7 @@ class WarmupSchedule : public Schedule {
   WarmupSchedule(int64_t steps, std::unique_ptr<Schedule> then)
       : steps_(static_cast<double>(steps)), then_(std::move(then)) {}
   std::string name() const override { return absl::StrCat("warmup+", then_->name()); }
+  bool spans_run() const override { return then_->spans_run(); }
   Expr Emit(const ScheduleInputs& in) const override {
     ScheduleInputs after = in;
     after.step = Max(in.step - steps_, 0.0);
@@ -202,6 +206,9 @@ absl::StatusOr<std::unique_ptr<Schedule>> MakeSchedule(const recipe::Schedule& r
   }
   if (r.warmup() < 0)
     return UsageError("schedule.warmup is ", r.warmup(), " but must be 0 or more steps");
+  if (r.steps() < 0)
+    return UsageError("schedule.steps is ", r.steps(),
+                      " but must be 1 or more, or 0 for all epochs");
   if (r.warmup() == 0) return base;
   return std::unique_ptr<Schedule>(std::make_unique<WarmupSchedule>(r.warmup(), std::move(base)));
 }

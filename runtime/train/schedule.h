@@ -28,6 +28,8 @@ class Schedule {
  public:
   virtual ~Schedule() = default;
   virtual std::string name() const = 0;
+  // Whether it depends on ScheduleInputs::total_steps.
+  virtual bool spans_run() const { return false; }
   // The learning rate: float64 scalar.
   virtual Expr Emit(const ScheduleInputs& in) const = 0;
 };

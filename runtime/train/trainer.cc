@@ -6,15 +6,17 @@
 
 #include "absl/types/optional.h"
 #include "runtime/base/file.h"
-#include "runtime/base/parallel.h"
 #include "runtime/base/text.h"
 #include "runtime/report/metrics_log.h"
 #include "runtime/train/checkpoint.h"
+#include "runtime/train/chrome_trace.h"
 #include "runtime/train/diagnosis.h"
+#include "runtime/train/monitor.h"
 #include "runtime/train/predictions.h"
 #include "runtime/train/run_folder.h"
 #include "runtime/train/run_setup.h"
 #include "runtime/train/save_policy.h"
+#include "runtime/train/threads_scope.h"
 
 namespace graphrun {
 namespace {
@@ -32,35 +34,24 @@ class Trainer {
                           s_.parts.NewMetric(name, s_.metric_options()));
       metrics_.push_back(std::move(metric));
     }
-    GR_RETURN_IF_ERROR(ChooseMonitor());
+    GR_ASSIGN_OR_RETURN(monitor_,
+                        Monitor::Choose(s_.recipe, metrics_, s_.validation_loader != nullptr));
+    profile_.max_events = kMostEvents;
     if (env_.resume) GR_RETURN_IF_ERROR(Resume());
-    GR_RETURN_IF_ERROR(OpenLog());
     start_ = Clock::now();
     seconds_before_ = at_.seconds;
-    CheckLimits();
+    // The end of an epoch that was interrupted is made up for first.
+    if (at_.batch < s_.batches_per_epoch) CheckLimits();
+    const bool ended = !status_.empty() && at_.ended;
+    if (!ended && at_.ended) GR_RETURN_IF_ERROR(GoOn());
+    GR_RETURN_IF_ERROR(OpenLog());
+    if (ended) TakeEnd();
+    if (!status_.empty() && !ended && at_.batch > 0) GR_RETURN_IF_ERROR(EndWithinEpoch());
     while (status_.empty()) GR_RETURN_IF_ERROR(Epoch());
     return Finish();
   }
 
  private:
-  absl::Status ChooseMonitor() {
-    monitor_ = s_.recipe.loop().monitor();
-    const bool validates = s_.validation_loader != nullptr;
-    if (monitor_ == "auto") monitor_ = validates ? "val_loss" : "loss";
-    std::vector<std::string> names = {"loss"};
-    if (validates) names.push_back("val_loss");
-    for (const auto& m : metrics_) {
-      if (validates) names.push_back(absl::StrCat("val_", m->name()));
-      if (monitor_ == names.back() || monitor_ == m->name()) higher_ = m->higher_is_better();
-      if (monitor_ == m->name()) monitor_ = names.back();
-    }
-    if (std::find(names.begin(), names.end(), monitor_) == names.end()) {
-      return UsageError("loop.monitor is \"", monitor_, "\", which this run does not measure",
-                        DidYouMean(monitor_, names));
-    }
-    return absl::OkStatus();
-  }
-
   absl::Status Resume() {
     const std::string path = NewestCheckpoint(folder_.checkpoints());
     if (path.empty()) {
@@ -72,8 +63,25 @@ class Trainer {
       return absl::OkStatus();
     }
     GR_ASSIGN_OR_RETURN(at_, LoadCheckpoint(path, s_.states().get()));
+    watch_.Restore(at_);
     if (env_.console != nullptr) env_.console->Note(absl::StrCat("resumed from ", path));
     return absl::OkStatus();
+  }
+
+  // A run that had ended within an epoch goes on: what was measured there never was.
+  absl::Status GoOn() {
+    at_.ended = false;
+    forget_ = true;
+    return folder_.RestoreBest();
+  }
+
+  // A run that had ended within an epoch ends there again.
+  void TakeEnd() {
+    at_.results = at_.end_results;
+    if (!at_.end_is_best) return;
+    at_.best = at_.end_value;
+    at_.best_epoch = at_.epoch;
+    at_.best_step = at_.updates;
   }
 
   absl::Status OpenLog() {
@@ -93,7 +101,7 @@ class Trainer {
     options.csv = asked("csv");
     options.jsonl = asked("jsonl");
     options.tensorboard = asked("tensorboard");
-    if (env_.resume) options.resume_step = at_.updates;
+    if (env_.resume) options.resume_step = forget_ ? at_.updates - 1 : at_.updates;
     GR_ASSIGN_OR_RETURN(log_, MetricsLog::Open(folder_.path(), names, options));
     return absl::OkStatus();
   }
@@ -143,12 +151,15 @@ class Trainer {
 
   absl::Status Step(const Batch& batch, bool update) {
     Session& session = update ? *s_.step : *s_.accumulate;
+    // A last smaller batch has a plan of its own.
+    if (s_.recipe.output().profile() && update)
+      session.set_profile(batch.size == s_.batch_size ? &profile_ : nullptr);
     session.set_step(static_cast<uint64_t>(at_.batches));
     GR_RETURN_IF_ERROR(session.Run(absl::Span<const Tensor>(arguments_)));
     const double loss = session.output(0).tensor.AsDouble(0);
     if (!std::isfinite(loss)) return Diverged(loss);
     if (update) {
-      lr_ = session.output(1).tensor.AsDouble(0);
+      at_.lr = session.output(1).tensor.AsDouble(0);
       ++at_.updates;
     }
     at_.epoch_loss += loss * static_cast<double>(batch.size);
@@ -156,7 +167,7 @@ class Trainer {
     ++at_.batch;
     ++at_.batches;
     if (env_.console != nullptr && env_.console->Tick(batch.size))
-      env_.console->Show({loss, lr_, watch_.norm()});
+      env_.console->Show({loss, at_.lr, watch_.norm()});
     return absl::OkStatus();
   }
 
@@ -164,7 +175,7 @@ class Trainer {
     Warn({{"nan-loss", absl::StrCat("the loss is ", loss, " in epoch ", at_.epoch + 1)}});
     return NumericError(
         "the loss became ", loss, " in epoch ", at_.epoch + 1, ", batch ", at_.batch + 1, ", lr ",
-        lr_, ". Try a smaller --lr, --clip-norm 1 or --normalize zscore; the checkpoints in ",
+        at_.lr, ". Try a smaller --lr, --clip-norm 1 or --normalize zscore; the checkpoints in ",
         folder_.checkpoints(), " are from before");
   }
 
@@ -185,12 +196,30 @@ class Trainer {
     if ((loop.max_steps() > 0 && at_.updates >= loop.max_steps()) ||
         (loop.max_time() > 0 && Elapsed() >= loop.max_time())) {
       status_ = "finished";
-      GR_RETURN_IF_ERROR(Measure());
-      return Checkpoint();
+      return EndWithinEpoch();
     }
     const bool due = save_.every > 0 && at_.updates > 0 && at_.updates % save_.every == 0 &&
                      at_.updates != saved_at_;
     if (asked || due) return Checkpoint();
+    return absl::OkStatus();
+  }
+
+  // A limit within an epoch. What is measured there may be the best model, but early stopping, the
+  // schedule and what goes on later know nothing of it.
+  absl::Status EndWithinEpoch() {
+    RunPosition position = at_;
+    within_epoch_ = true;
+    GR_RETURN_IF_ERROR(Measure());
+    const bool measured = status_ != "interrupted";
+    if (measured) {
+      position.ended = true;
+      position.end_is_best = at_.best_step == at_.updates && at_.best_epoch == at_.epoch;
+      position.end_value = at_.best;
+      position.end_results = at_.results;
+    }
+    std::swap(at_, position);
+    GR_RETURN_IF_ERROR(Checkpoint());
+    if (measured) TakeEnd();
     return absl::OkStatus();
   }
 
@@ -203,6 +232,8 @@ class Trainer {
       status_ = "finished";
     } else if (loop.patience() > 0 && at_.since_best >= loop.patience()) {
       status_ = "stopped early";
+    } else if (env_.pause_epoch > 0 && at_.epoch >= env_.pause_epoch) {
+      status_ = "paused";
     }
   }
 
@@ -216,7 +247,7 @@ class Trainer {
     const double loss =
         at_.epoch_loss / static_cast<double>(std::max<int64_t>(at_.epoch_samples, 1));
     row.emplace_back("loss", loss);
-    row.emplace_back("lr", lr_);
+    row.emplace_back("lr", at_.lr);
     const int64_t every = std::max<int64_t>(s_.recipe.loop().val_every(), 1);
     const bool validates = s_.validation_loader != nullptr &&
                            ((at_.epoch + 1) % every == 0 ||
@@ -230,21 +261,18 @@ class Trainer {
     bool best = false;
     absl::optional<double> monitored;
     for (const auto& [name, value] : row) {
-      if (name == monitor_) monitored = value;
+      if (name == monitor_.name()) monitored = value;
     }
     if (monitored.has_value()) {
-      best = Better(*monitored, at_.best, at_.best_epoch >= 0, s_.recipe.loop().min_delta());
+      best = monitor_.Improves(*monitored, &at_);
       if (best) {
-        at_.best = *monitored;
-        at_.best_epoch = at_.epoch;
-        at_.best_step = at_.updates;
-        at_.since_best = 0;
+        if (within_epoch_) GR_RETURN_IF_ERROR(folder_.SetBestAside());
         if (save_.best) GR_RETURN_IF_ERROR(ExportTrained(s_, folder_.best_model()));
-      } else {
-        ++at_.since_best;
       }
-      GR_RETURN_IF_ERROR(KeepTop(*monitored));
-      GR_RETURN_IF_ERROR(LowerOnPlateau(*monitored));
+      if (!within_epoch_) {
+        GR_RETURN_IF_ERROR(KeepTop(*monitored));
+        if (monitor_.HasPlateau(*monitored, &at_)) GR_RETURN_IF_ERROR(LowerRate());
+      }
     }
     at_.results = row;
     row.insert(row.end(), at_.gradients.begin(), at_.gradients.end());
@@ -254,8 +282,8 @@ class Trainer {
       for (const auto& [name, value] : row) {
         if (name.rfind("val_", 0) == 0) shown.emplace_back(name, value);
       }
-      env_.console->EndEpoch(std::vector<NamedNumber>{{"loss", loss}, {"lr", lr_}});
-      if (!shown.empty()) env_.console->Validation(shown, monitor_, best);
+      env_.console->EndEpoch(std::vector<NamedNumber>{{"loss", loss}, {"lr", at_.lr}});
+      if (!shown.empty()) env_.console->Validation(shown, monitor_.name(), best);
     }
     return absl::OkStatus();
   }
@@ -264,7 +292,7 @@ class Trainer {
   absl::Status KeepTop(double monitored) {
     if (save_.top == 0 || std::isnan(monitored)) return absl::OkStatus();
     const auto place = std::find_if(at_.top.begin(), at_.top.end(), [&](const auto& t) {
-      return higher_ ? monitored > t.first : monitored < t.first;
+      return monitor_.Better(monitored, t.first);
     });
     if (place == at_.top.end() && at_.top.size() >= static_cast<size_t>(save_.top))
       return absl::OkStatus();
@@ -279,25 +307,10 @@ class Trainer {
     return absl::OkStatus();
   }
 
-  bool Better(double value, double best, bool has_best, double min_delta) const {
-    if (std::isnan(value)) return false;
-    if (!has_best) return true;
-    return higher_ ? value > best + min_delta : value < best - min_delta;
-  }
-
-  absl::Status LowerOnPlateau(double monitored) {
-    if (!s_.recipe.schedule().has_plateau()) return absl::OkStatus();
-    const recipe::Plateau& plateau = s_.recipe.schedule().plateau();
-    if (Better(monitored, at_.plateau_best, at_.plateau_started, plateau.min_delta())) {
-      at_.plateau_best = monitored;
-      at_.plateau_started = true;
-      at_.since_lower_lr = 0;
-      return absl::OkStatus();
-    }
-    if (++at_.since_lower_lr <= plateau.patience()) return absl::OkStatus();
-    at_.since_lower_lr = 0;
+  absl::Status LowerRate() {
     GR_ASSIGN_OR_RETURN(const Tensor scale, s_.states()->Read(kScaleState));
-    return s_.states()->Write(kScaleState, Tensor::Scalar(scale.AsDouble(0) * plateau.factor()));
+    return s_.states()->Write(
+        kScaleState, Tensor::Scalar(scale.AsDouble(0) * s_.recipe.schedule().plateau().factor()));
   }
 
   absl::Status EndOfEpoch() {
@@ -314,6 +327,7 @@ class Trainer {
 
   absl::Status Checkpoint() {
     at_.seconds = Elapsed();
+    watch_.Store(&at_);
     saved_at_ = at_.updates;
     GR_RETURN_IF_ERROR(log_->Sync());
     return folder_.SaveCheckpoint(s_, at_, save_.every);
@@ -331,11 +345,15 @@ class Trainer {
     }
     if (save_.best && at_.best_epoch >= 0) result.best_model = folder_.best_model();
     GR_RETURN_IF_ERROR(folder_.WriteTrainingModel(s_, at_));
+    if (s_.recipe.output().profile()) {
+      GR_RETURN_IF_ERROR(WriteFileAtomic(folder_.path() + "/profile.json",
+                                         ChromeTrace(profile_, s_.recipe.model().path())));
+    }
     RunSummary& summary = result.summary;
     summary.name = folder_.name();
     summary.status = status_;
-    summary.monitored = monitor_;
-    summary.higher_is_better = higher_;
+    summary.monitored = monitor_.name();
+    summary.higher_is_better = monitor_.higher_is_better();
     summary.best_value = at_.best_epoch >= 0 ? at_.best : std::numeric_limits<double>::quiet_NaN();
     summary.best_step = at_.best_step;
     summary.best_epoch = at_.best_epoch + 1;
@@ -355,7 +373,8 @@ class Trainer {
   // What the best model (the last one where none was kept) says to the validation data.
   absl::Status Predict(const TrainResult& result, RunSummary* summary) {
     const std::string& model = result.best_model.empty() ? result.last_model : result.best_model;
-    if (s_.validation_loader == nullptr || model.empty() || status_ == "interrupted")
+    if (s_.validation_loader == nullptr || model.empty() || status_ == "interrupted" ||
+        status_ == "paused")
       return absl::OkStatus();
     ConfusionMatrix confusion;
     GR_RETURN_IF_ERROR(
@@ -370,6 +389,7 @@ class Trainer {
   }
 
   static constexpr int64_t kMostShownClasses = 1000;
+  static constexpr size_t kMostEvents = 100000;  // of profile.json: viewers become slow beyond
 
   RunSetup& s_;
   RunFolder& folder_;
@@ -380,28 +400,26 @@ class Trainer {
   std::vector<std::unique_ptr<Metric>> metrics_;
   std::unique_ptr<MetricsLog> log_;
   std::vector<Tensor> arguments_;
-  std::string monitor_, status_;
-  bool higher_ = false;
+  Monitor monitor_;
+  std::string status_;
   int signal_ = 0;
-  double lr_ = 0;
+  bool within_epoch_ = false;  // the measurement at hand is made where a limit ends the run
+  bool forget_ = false;        // the log's row of the step that the run goes on from
   int64_t saved_at_ = -1;
+  Profile profile_;
   Clock::time_point start_;
   double seconds_before_ = 0;
 };
 
-// That many threads while it lives; 0: as many as there are.
-class ThreadsScope {
- public:
-  explicit ThreadsScope(int threads) : before_(NumThreads()) {
-    if (threads > 0) SetNumThreads(threads);
-  }
-  ~ThreadsScope() { SetNumThreads(before_); }
-  ThreadsScope(const ThreadsScope&) = delete;
-  ThreadsScope& operator=(const ThreadsScope&) = delete;
-
- private:
-  int before_;
-};
+void NoteSchedule(const RunSetup& s, Console* console) {
+  const int64_t most = s.recipe.loop().max_steps();
+  if (console == nullptr || !s.schedule->spans_run() || s.recipe.schedule().steps() > 0 ||
+      most <= 0 || most >= s.options.total_steps)
+    return;
+  console->Note(absl::StrCat("schedule ", s.schedule->name(), " is planned over all epochs (",
+                             s.options.total_steps, " steps) though the run stops after ", most,
+                             ". --schedule-steps ", most, " plans it over those"));
+}
 
 }  // namespace
 
@@ -413,17 +431,28 @@ absl::StatusOr<TrainResult> Train(const recipe::Recipe& recipe, const OpRegistry
                       SetUpRun(recipe, registry, nullptr, parts));
   if (environment.console != nullptr)
     environment.console->Header("graphrun train", RunFacts(*setup));
+  NoteSchedule(*setup, environment.console);
   if (environment.dry_run) return TrainResult();
   GR_ASSIGN_OR_RETURN(const std::unique_ptr<RunFolder> folder,
                       RunFolder::Open(setup->recipe, environment.force, environment.resume));
   GR_RETURN_IF_ERROR(folder->WriteEnvironment(*setup, environment.command_line));
-  auto result = Trainer(*setup, *folder, environment, save).Run();
-  if (result.ok() && environment.console != nullptr) {
+  GR_ASSIGN_OR_RETURN(std::shared_ptr<Console> log, folder->OpenLog(environment.resume));
+  log->Header("graphrun train", RunFacts(*setup));
+  NoteSchedule(*setup, log.get());
+  if (environment.console != nullptr) {
+    log = Console::Tee(std::shared_ptr<Console>(environment.console, [](Console*) {}),
+                       std::move(log));
+  }
+  TrainEnvironment logged = environment;
+  logged.console = log.get();
+  auto result = Trainer(*setup, *folder, logged, save).Run();
+  if (!result.ok()) log->Note(std::string(result.status().message()));
+  if (result.ok()) {
     std::vector<std::pair<std::string, std::string>> rows = {{"status", result->summary.status}};
     if (!result->best_model.empty()) rows.emplace_back("best model", result->best_model);
     if (!result->last_model.empty()) rows.emplace_back("last model", result->last_model);
     rows.emplace_back("report", absl::StrCat(result->folder, "/report.html"));
-    environment.console->Finish(rows);
+    log->Finish(rows);
   }
   return result;
 }

@@ -29,6 +29,9 @@ struct TrainEnvironment {
   bool force = false;    // overwrite a run that is already in the folder
   bool resume = false;   // go on from the newest checkpoint of the folder
   bool dry_run = false;  // build and plan everything, train nothing
+  // Stop after so many epochs of the run, with status "paused", to be resumed; 0: not. What the run
+  // does is the same with any number of pauses.
+  int64_t pause_epoch = 0;
 };
 
 struct TrainResult {
