@@ -8,6 +8,7 @@
 namespace graphrun::cli {
 
 Verb TrainVerb();
+Verb TuneVerb();
 Verb NewVerb();
 Verb RunVerb();
 Verb EvalVerb();
@@ -27,6 +28,7 @@ Verb OptimizeVerb();
 Verb ConvertOpsetVerb();
 Verb ExtractVerb();
 Verb SetShapeVerb();
+Verb GradVerb();
 Verb GradcheckVerb();
 Verb DiffVerb();
 Verb CompareVerb();

@@ -13,6 +13,24 @@ struct CommandResult {
 
 CommandResult RunGraphrun(const std::vector<std::string>& words);
 
+// A process that goes on while the test looks.
+class RunningGraphrun {
+ public:
+  explicit RunningGraphrun(const std::vector<std::string>& words);
+  ~RunningGraphrun();
+  RunningGraphrun(const RunningGraphrun&) = delete;
+  RunningGraphrun& operator=(const RunningGraphrun&) = delete;
+
+  void Signal(int signal);
+  bool running();
+  CommandResult Wait();
+
+ private:
+  std::string out_, err_;
+  int pid_ = 0;  // 0: waited for
+  int status_ = 0;
+};
+
 // A path in a folder that this test process owns.
 std::string TempPath(const std::string& name);
 
