@@ -4,12 +4,16 @@
     readme_test.py REPOSITORY FOLDER_OF_GRAPHRUN DOCUMENT...
 
 An example is each `graphrun ...` line of a block that opens with ```sh; a line that ends in a backslash goes on. All
-run in one empty folder that holds a link to models/, with the built command first on the PATH; each must succeed.
+run in one empty folder that holds a link to models/ and a small folder mnist/ of random digits in MNIST's form, with
+the built command first on the PATH; each must succeed.
 """
 
+import gzip
 import os
 import pathlib
+import random
 import re
+import struct
 import subprocess
 import sys
 import tempfile
@@ -32,6 +36,18 @@ def examples(text):
     return found
 
 
+def write_mnist(folder):
+    """Four IDX files of 40 and 20 images, 28 by 28."""
+    folder.mkdir()
+    numbers = random.Random(1)
+    for name, count in (("train", 40), ("t10k", 20)):
+        pixels = bytes(numbers.randrange(256) for _ in range(count * 28 * 28))
+        labels = bytes(i % 10 for i in range(count))
+        for kind, header, data in (("images-idx3", struct.pack(">4i", 0x803, count, 28, 28), pixels),
+                                   ("labels-idx1", struct.pack(">2i", 0x801, count), labels)):
+            (folder / f"{name}-{kind}-ubyte.gz").write_bytes(gzip.compress(header + data))
+
+
 def run(command, folder, path):
     # One thread: the examples' networks are too small for more, and the machine may be busy with other tests.
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PATH": f"{path}{os.pathsep}{os.environ['PATH']}"}
@@ -47,6 +63,7 @@ def main():
     for document in sys.argv[3:]:
         with tempfile.TemporaryDirectory() as folder:
             pathlib.Path(folder, "models").symlink_to(repository / "models")
+            write_mnist(pathlib.Path(folder, "mnist"))
             for line, command in examples((repository / document).read_text(encoding="utf-8")):
                 began = time.monotonic()
                 done = run(command, folder, path)
