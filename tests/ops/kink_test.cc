@@ -27,8 +27,8 @@ std::vector<double> Slope(const std::string& op, const std::vector<std::vector<f
   std::vector<Expr> xs;
   absl::flat_hash_map<std::string, Datum> values;
   for (const std::vector<float>& data : inputs) {
-    const Dims dims =
-        data.size() == 1 && inputs.size() > 1 ? Dims{} : Dims{static_cast<int64_t>(data.size())};
+    const bool scalar = data.size() == 1 && inputs.size() > 1;
+    const Dims dims(scalar ? 0 : 1, static_cast<int64_t>(data.size()));
     Value* v = graph.AddInput("x", Type::Tensor(DType::kFloat32, Shape::Of(dims)));
     values[v->name()] = Datum(Tensor::Of<float>(dims, absl::MakeConstSpan(data)));
     xs.push_back(b.Use(v));
