@@ -26,14 +26,19 @@ class MixedTrainingTest : public testing::Test {
     RegisterOps(registry_);
   }
 
+  // Runs of this test only: tests run side by side.
+  static std::string Folder() {
+    return absl::StrCat(testing::TempDir(), "/mixed_",
+                        testing::UnitTest::GetInstance()->current_test_info()->name());
+  }
+
   // The digits' recipe `name` in that precision.
   absl::StatusOr<recipe::Recipe> Digits(const std::string& name, const std::string& precision,
                                         int64_t epochs) {
     GR_ASSIGN_OR_RETURN(recipe::Recipe recipe, LoadRecipe(absl::StrCat(kModels, name, ".txtpb")));
     recipe.mutable_model()->set_path(kModels + recipe.model().path());
     recipe.mutable_data()->set_path(kModels + recipe.data().path());
-    recipe.mutable_output()->set_dir(
-        absl::StrCat(testing::TempDir(), "/mixed/", name, "-", precision));
+    recipe.mutable_output()->set_dir(absl::StrCat(Folder(), "/", name, "-", precision));
     recipe.mutable_output()->set_plots(false);
     recipe.mutable_loop()->set_epochs(epochs);
     recipe.mutable_loop()->set_threads(1);
@@ -95,7 +100,7 @@ TEST_F(MixedTrainingTest, AResumedRunEndsInTheSameBits) {
   ASSERT_TRUE(whole.ok());
   Results(*whole);
   auto part = *whole;
-  part.mutable_output()->set_dir(testing::TempDir() + "/mixed/part");
+  part.mutable_output()->set_dir(Folder() + "/part");
   part.mutable_output()->add_save("every=7");
   part.mutable_output()->add_save("last");
   part.mutable_output()->add_save("best");
