@@ -237,7 +237,7 @@ absl::StatusOr<std::unique_ptr<Kernel>> OneDnnConv(PrepareContext& c, const Conv
       {DNNL_ARG_SRC, pd->src_desc(), onednn::In(0)},
       {DNNL_ARG_WEIGHTS, pd->weights_desc(), at},
       {DNNL_ARG_DST, pd->dst_desc(), onednn::Out(0)}};
-  if (bias) arguments.push_back({DNNL_ARG_BIAS, bias, onednn::In(2)});
+  if (!onednn::DimsOf(bias).empty()) arguments.push_back({DNNL_ARG_BIAS, bias, onednn::In(2)});
   program.Add(dnnl::convolution_forward(*pd), *pd, std::move(arguments));
   return onednn::MakeProgramKernel(c, std::move(program), added);
 }
@@ -329,7 +329,8 @@ absl::StatusOr<std::unique_ptr<Kernel>> OneDnnConvBackwardWeights(PrepareContext
       {DNNL_ARG_DIFF_DST, pd->diff_dst_desc(), onednn::In(0)},
       {DNNL_ARG_SRC, pd->src_desc(), onednn::In(1)},
       {DNNL_ARG_DIFF_WEIGHTS, made, at}};
-  if (bias) arguments.push_back({DNNL_ARG_DIFF_BIAS, bias, onednn::Out(1)});
+  if (!onednn::DimsOf(bias).empty())
+    arguments.push_back({DNNL_ARG_DIFF_BIAS, bias, onednn::Out(1)});
   program.Add(dnnl::convolution_backward_weights(*pd), *pd, std::move(arguments));
   if (!carried && !program.AddReorder(made, at, onednn::RowMajor(dtype, w), onednn::Out(0))) {
     return nullptr;
@@ -375,7 +376,7 @@ absl::StatusOr<std::unique_ptr<Kernel>> OneDnnConvTranspose(PrepareContext& c, c
       {DNNL_ARG_SRC, pd->src_desc(), onednn::In(0)},
       {DNNL_ARG_WEIGHTS, pd->weights_desc(), at},
       {DNNL_ARG_DST, pd->dst_desc(), onednn::Out(0)}};
-  if (bias) arguments.push_back({DNNL_ARG_BIAS, bias, onednn::In(2)});
+  if (!onednn::DimsOf(bias).empty()) arguments.push_back({DNNL_ARG_BIAS, bias, onednn::In(2)});
   program.Add(dnnl::deconvolution_forward(*pd), *pd, std::move(arguments));
   return onednn::MakeProgramKernel(c, std::move(program));
 }

@@ -84,7 +84,7 @@ absl::StatusOr<std::unique_ptr<Kernel>> OneDnnMatMul(PrepareContext& c,
   }
   if (request.alpha != 1)
     onednn::AppendEltwise(post_ops, dnnl::algorithm::eltwise_linear, request.alpha, 0);
-  if (added) {
+  if (!onednn::DimsOf(added).empty()) {
     added_at = post_ops.len();
     post_ops.append_binary(dnnl::algorithm::binary_add, added);
   }
@@ -119,11 +119,11 @@ absl::StatusOr<std::unique_ptr<Kernel>> OneDnnMatMul(PrepareContext& c,
       {DNNL_ARG_SRC, pd->src_desc(), onednn::In(0)},
       {DNNL_ARG_WEIGHTS, pd->weights_desc(), onednn::In(1)},
       {DNNL_ARG_DST, pd->dst_desc(), onednn::Out(0)}};
-  if (bias) {
+  if (!onednn::DimsOf(bias).empty()) {
     arguments.push_back(
         {DNNL_ARG_BIAS, bias, onednn::In(request.bias >= 0 ? request.bias : request.c)});
   }
-  if (added) {
+  if (!onednn::DimsOf(added).empty()) {
     arguments.push_back(
         {DNNL_ARG_ATTR_MULTIPLE_POST_OP(added_at) | DNNL_ARG_SRC_1, added, onednn::In(request.c)});
   }
