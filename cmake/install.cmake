@@ -51,7 +51,7 @@ endforeach()
 
 configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/graphrun-config.cmake.in
   ${PROJECT_BINARY_DIR}/package/graphrun-config.cmake INSTALL_DESTINATION ${package_dir}
-  PATH_VARS GRAPHRUN_PLUGIN_DIR GRAPHRUN_HEADER_DIR)
+  PATH_VARS GRAPHRUN_PLUGIN_DIR GRAPHRUN_HEADER_DIR CMAKE_INSTALL_BINDIR)
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/package/graphrun-config-version.cmake
   COMPATIBILITY SameMinorVersion)
 configure_file(${CMAKE_CURRENT_LIST_DIR}/graphrun.pc.in ${PROJECT_BINARY_DIR}/package/graphrun.pc @ONLY)

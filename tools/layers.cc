@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "tools/new_model.h"
 
 namespace graphrun::cli {
@@ -36,6 +37,11 @@ std::vector<std::string> ActivationNames() {
   return names;
 }
 
+bool IsOperatorOfDomain(const std::string& activation) {
+  const size_t colons = activation.find("::");
+  return colons != std::string::npos && colons > 0 && colons + 2 < activation.size();
+}
+
 LayerWriter::LayerWriter(const std::string& name) : graph_(std::make_unique<Graph>()) {
   graph_->name = name;
   graph_->ir_version = 8;
@@ -51,14 +57,15 @@ Value* LayerWriter::Input(const std::string& name, DType dtype,
 }
 
 Value* LayerWriter::Node(const std::string& op, std::vector<Value*> inputs, AttrMap attrs,
-                         const std::string& name) {
+                         const std::string& name, const std::string& domain) {
   Graph::NodeSpec spec;
   spec.op_type = op;
+  spec.domain = domain;
   spec.inputs = std::move(inputs);
   spec.attrs = std::move(attrs);
   spec.name = name.empty() ? graph_->UniqueName(op) : name;
   spec.outputs = {absl::StrCat(spec.name, "_out")};
-  spec.opset = kNewOpset;
+  spec.opset = domain.empty() ? kNewOpset : 1;
   return graph_->AddNode(std::move(spec))->output(0);
 }
 
@@ -129,6 +136,12 @@ Value* LayerWriter::Activation(Value* x, const std::string& activation, const st
     Value* sum = Node("Add", {erf, scalar("one", 1)}, {}, name + ".add");
     Value* half = Node("Mul", {x, scalar("half", 0.5f)}, {}, name + ".half_x");
     return Node("Mul", {half, sum}, {}, name);
+  }
+  if (IsOperatorOfDomain(activation)) {
+    const std::pair<std::string, std::string> words =
+        absl::StrSplit(activation, absl::MaxSplits("::", 1));
+    graph_->opset_imports[words.first] = 1;
+    return Node(words.second, {x}, {}, name, words.first);
   }
   for (const ActivationRow& row : kActivations) {
     if (activation != row.name) continue;

@@ -12,6 +12,9 @@ namespace graphrun::cli {
 
 inline constexpr int kNewOpset = 17;
 
+// "DOMAIN::NAME".
+bool IsOperatorOfDomain(const std::string& activation);
+
 // Weights are zeros, normalisation is the identity. Names follow the layers: "fc1.weight".
 class LayerWriter {
  public:
@@ -19,7 +22,7 @@ class LayerWriter {
 
   Value* Input(const std::string& name, DType dtype, const std::vector<int64_t>& sample);
   Value* Node(const std::string& op, std::vector<Value*> inputs, AttrMap attrs = {},
-              const std::string& name = "");
+              const std::string& name = "", const std::string& domain = "");
   Value* Weight(const std::string& name, Dims dims, float value = 0);
   Value* Ints(const std::string& name, const std::vector<int64_t>& values);
 
@@ -33,7 +36,7 @@ class LayerWriter {
   Value* BatchNorm(Value* x, int64_t channels, const std::string& name);
   Value* LayerNorm(Value* x, int64_t features, const std::string& name);
   Value* Dropout(Value* x, double ratio, const std::string& name);
-  // By a name of ActivationNames().
+  // By a name of ActivationNames(), or a plugin's operator of one input ("graphrun.siren::Sine").
   Value* Activation(Value* x, const std::string& activation, const std::string& name);
 
   // Makes `value` the output under that name, and the graph sound.

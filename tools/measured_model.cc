@@ -22,8 +22,9 @@ struct TrainingStep {
 };
 
 // Forward, backward and update of a model as one graph.
-absl::StatusOr<TrainingStep> MakeTrainingStep(const Graph& model, const OpRegistry& registry,
+absl::StatusOr<TrainingStep> MakeTrainingStep(const Graph& model, const Registries& registries,
                                               const Flags& flags) {
+  const OpRegistry& registry = *registries.ops;
   recipe::Recipe recipe;
   GR_RETURN_IF_ERROR(SetRecipeField(&recipe, "optimizer", flags.Get("optimizer", "sgd")));
   GR_RETURN_IF_ERROR(SetRecipeField(&recipe, "loss.name", flags.Get("loss", "auto")));
@@ -35,9 +36,9 @@ absl::StatusOr<TrainingStep> MakeTrainingStep(const Graph& model, const OpRegist
   if (recipe.loss().name() == "auto") {
     recipe.mutable_loss()->set_name(ResolveLoss(*inferred, registry, scores));
   }
-  GR_ASSIGN_OR_RETURN(const std::unique_ptr<Loss> loss, MakeLoss(recipe.loss()));
+  GR_ASSIGN_OR_RETURN(const std::unique_ptr<Loss> loss, MakeLoss(recipe.loss(), registries.parts));
   GR_ASSIGN_OR_RETURN(const std::unique_ptr<Optimizer> optimizer,
-                      MakeOptimizer(recipe.optimizer()));
+                      MakeOptimizer(recipe.optimizer(), registries.parts));
   GR_ASSIGN_OR_RETURN(const std::unique_ptr<Schedule> schedule, MakeSchedule(recipe.schedule()));
   TrainingOptions options;
   options.loss = loss.get();
@@ -82,15 +83,16 @@ absl::StatusOr<MeasuredModel> OpenMeasured(const Flags& flags) {
   MeasuredModel model;
   const std::string& path = flags.argument(0);
   GR_ASSIGN_OR_RETURN(const SessionOptions options, ReadSession(flags));
-  GR_ASSIGN_OR_RETURN(model.registry, MakeRegistry(flags));
+  GR_ASSIGN_OR_RETURN(Registries registries, MakeRegistries(flags));
   GR_ASSIGN_OR_RETURN(model.graph, ImportOnnx(path));
   int64_t classes = 0;
   if (flags.On("train")) {
-    auto step = MakeTrainingStep(*model.graph, *model.registry, flags);
+    auto step = MakeTrainingStep(*model.graph, registries, flags);
     if (!step.ok()) return Annotate(step.status(), path);
     model.graph = step->graph;
     classes = step->classes;
   }
+  model.registry = std::move(registries.ops);
   GR_ASSIGN_OR_RETURN(model.inputs, ReadInputs(*model.graph, flags, true));
   if (classes > 0) BoundClasses(classes, &model.inputs.back());
   GR_ASSIGN_OR_RETURN(model.session, Session::Create(model.graph, model.registry.get(), options));

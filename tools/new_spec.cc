@@ -9,6 +9,7 @@
 #include "runtime/op/infer.h"
 #include "runtime/train/init.h"
 #include "runtime/train/recipe.h"
+#include "tools/layers.h"
 #include "tools/new_model.h"
 
 namespace graphrun::cli {
@@ -28,9 +29,11 @@ constexpr Kind kKinds[] = {{"mlp", NewMlp},
 absl::Status CheckActivations(const std::vector<std::string>& names) {
   const std::vector<std::string> known = ActivationNames();
   for (const std::string& name : names) {
+    if (IsOperatorOfDomain(name)) continue;
     if (std::find(known.begin(), known.end(), name) == known.end()) {
       return UsageError("there is no activation \"", name, "\".", DidYouMean(name, known),
-                        " There are ", absl::StrJoin(known, ", "));
+                        " There are ", absl::StrJoin(known, ", "),
+                        ", and a plugin's operators as DOMAIN::NAME");
     }
   }
   return absl::OkStatus();

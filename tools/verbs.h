@@ -23,6 +23,7 @@ Verb ProfileVerb();
 Verb PlotVerb();
 Verb OpsVerb();
 Verb PluginsVerb();
+Verb PluginVerb();
 Verb CoverageVerb();
 Verb OptimizeVerb();
 Verb ConvertOpsetVerb();
