@@ -4,6 +4,7 @@
 // Pads count as x's zero point. w's zero point and scale: a scalar, or one for each output channel.
 // Rounding is half to even.
 #include "ops/conv_native.h"
+#include "ops/int8_onednn.h"
 #include "ops/quantized.h"
 #include "runtime/op/op_registry.h"
 
@@ -73,6 +74,22 @@ struct IntegerConv {
   }
 };
 
+absl::StatusOr<std::unique_ptr<Kernel>> Fast(PrepareContext& c, const Int8Inputs& inputs) {
+  const Dims x = c.input_dims(0), w = c.input_dims(inputs.b), y = c.output_dims(0);
+  const Shape weights = Shape::Of(w);
+  GR_ASSIGN_OR_RETURN(Window window, ReadWindow(c, static_cast<int>(x.size()) - 2, &weights));
+  return OneDnnInt8Conv(
+      c, ConvShape::Of(x, w, y, ResolvePads(c, std::move(window), SpatialDims(x))), inputs);
+}
+
+absl::StatusOr<std::unique_ptr<Kernel>> FastConvInteger(PrepareContext& c) {
+  return Fast(c, {0, 2, -1, 1, 3, -1, -1, -1, -1});
+}
+
+absl::StatusOr<std::unique_ptr<Kernel>> FastQLinearConv(PrepareContext& c) {
+  return Fast(c, {0, 2, 1, 3, 5, 4, 6, 7, 8});
+}
+
 absl::StatusOr<std::unique_ptr<Kernel>> MakeConvInteger(PrepareContext& c) {
   GR_ASSIGN_OR_RETURN(const IntegerConv conv, IntegerConv::Of(c, 1));
   return MakeKernel([conv](RunContext& r) {
@@ -136,6 +153,7 @@ void RegisterConvIntegerOps(OpRegistry& ops) {
         return absl::OkStatus();
       })
       .NotDifferentiable("integer result")
+      .Kernel("onednn", FastConvInteger)
       .Kernel("native", MakeConvInteger)
       .Try(Sample()
                .In(Tensor::Of<uint8_t>({1, 1, 3, 3}, {2, 3, 4, 5, 6, 7, 8, 9, 10}))
@@ -149,8 +167,14 @@ void RegisterConvIntegerOps(OpRegistry& ops) {
                .Attr("pads", Ints{1, 1})
                .Gives(Tensor::Of<int32_t>({1, 1, 3}, {-2, -2, 4})))
       .Try(Sample()
-               .In(Tensor::Of<uint8_t>({1, 1, 2}, {3, 5}))
-               .In(Tensor::Of<int8_t>({1, 2, 2}, {1, -1, 1, 1}))
+               .In(SomeBytes<uint8_t>({2, 32, 5, 6}))
+               .Variable()
+               .In(SomeBytes<int8_t>({16, 32, 3, 3}, 29))
+               .In(Tensor::Scalar<uint8_t>(3))
+               .Attr("pads", Ints{1, 0, 2, 1}))
+      .Try(Sample()
+               .In(SomeBytes<uint8_t>({1, 1, 2}))
+               .In(SomeBytes<int8_t>({1, 2, 2}))
                .Refused("group channels"));
   ops.Add(std::move(integer));
   OpDef linear("QLinearConv", 10);
@@ -177,6 +201,7 @@ void RegisterConvIntegerOps(OpRegistry& ops) {
         return absl::OkStatus();
       })
       .NotDifferentiable("integer result")
+      .Kernel("onednn", FastQLinearConv)
       .Kernel("native", MakeQLinearConv)
       .Try(Sample()
                .In(Tensor::Of<uint8_t>({1, 1, 1, 2}, {130, 126}))
@@ -189,6 +214,43 @@ void RegisterConvIntegerOps(OpRegistry& ops) {
                .In(Tensor::Scalar<uint8_t>(100))
                .In(Tensor::Of<int32_t>({2}, {4, 0}))
                .Gives(Tensor::Of<uint8_t>({1, 2, 1, 2}, {103, 99, 92, 108})));
+  // Weights of both types, with and without groups and pads, in one, two and three axes.
+  const auto sample = [](Tensor x, Tensor w, Tensor zero) {
+    const int64_t channels = w.dim(0);
+    Tensor scale(DType::kFloat32, {channels}), bias(DType::kInt32, {channels});
+    for (int64_t i = 0; i < channels; ++i) {
+      scale.mutable_data<float>()[i] = 0.01f / static_cast<float>(i + 1);
+      bias.mutable_data<int32_t>()[i] = static_cast<int32_t>(100 * i - 300);
+    }
+    return Sample()
+        .In(std::move(x))
+        .Variable()
+        .In(Tensor::Scalar(0.5f))
+        .Constant()
+        .In(std::move(zero))
+        .In(std::move(w))
+        .In(std::move(scale))
+        .Constant()
+        .In(Tensor::Scalar<int8_t>(0))
+        .In(Tensor::Scalar(7.0f))
+        .Constant()
+        .In(Tensor::Scalar<uint8_t>(120))
+        .In(std::move(bias));
+  };
+  linear
+      .Try(sample(SomeBytes<uint8_t>({2, 16, 7, 5}), SomeBytes<int8_t>({32, 16, 3, 3}, 29),
+                  Tensor::Scalar<uint8_t>(131))
+               .Attr("pads", Ints{1, 1, 1, 1})
+               .Attr("strides", Ints{2, 1}))
+      .Try(sample(SomeBytes<int8_t>({1, 32, 6, 6}), SomeBytes<int8_t>({32, 1, 3, 3}, 29),
+                  Tensor::Scalar<int8_t>(-5))
+               .Attr("group", 32)
+               .Attr("pads", Ints{1, 1, 1, 1}))
+      .Try(sample(SomeBytes<uint8_t>({1, 3, 9}), SomeBytes<int8_t>({20, 3, 4}, 29),
+                  Tensor::Scalar<uint8_t>(0)))
+      .Try(sample(SomeBytes<int8_t>({1, 4, 3, 4, 3}), SomeBytes<int8_t>({8, 2, 2, 2, 2}, 29),
+                  Tensor::Scalar<int8_t>(1))
+               .Attr("group", 2));
   ops.Add(std::move(linear));
 }
 

@@ -3,6 +3,7 @@
 // Source: https://onnx.ai/onnx/operators/onnx__MatMulInteger.html (10),
 // onnx__QLinearMatMul.html (10, 21). Zero points: a scalar, one for each row of a or column of b,
 // or one for each row or column of each matrix of a batch. Rounding is half to even.
+#include "ops/int8_onednn.h"
 #include "ops/matmul_native.h"
 #include "ops/quantized.h"
 #include "runtime/op/op_registry.h"
@@ -94,6 +95,14 @@ absl::StatusOr<std::unique_ptr<Kernel>> MakeQLinearMatMul(PrepareContext& c) {
   return kernel;
 }
 
+absl::StatusOr<std::unique_ptr<Kernel>> FastMatMulInteger(PrepareContext& c) {
+  return OneDnnInt8MatMul(c, {0, 2, -1, 1, 3, -1, -1, -1, -1});
+}
+
+absl::StatusOr<std::unique_ptr<Kernel>> FastQLinearMatMul(PrepareContext& c) {
+  return OneDnnInt8MatMul(c, {0, 2, 1, 3, 5, 4, 6, 7, -1});
+}
+
 }  // namespace
 
 void RegisterMatmulIntegerOps(OpRegistry& ops) {
@@ -114,6 +123,7 @@ void RegisterMatmulIntegerOps(OpRegistry& ops) {
                 return absl::OkStatus();
               })
               .NotDifferentiable("integer result")
+              .Kernel("onednn", FastMatMulInteger)
               .Kernel("native", MakeMatMulInteger)
               .Try(Sample()
                        .In(Tensor::Of<uint8_t>({2, 3}, {11, 7, 3, 10, 6, 2}))
@@ -127,6 +137,17 @@ void RegisterMatmulIntegerOps(OpRegistry& ops) {
                        .None()
                        .In(Tensor::Of<uint8_t>({2}, {100, 7}))
                        .Gives(Tensor::Of<int32_t>({2, 2}, {-300, 0, 500, 0})))
+              .Try(Sample()
+                       .In(SomeBytes<uint8_t>({2, 3, 40}))
+                       .Variable()
+                       .In(SomeBytes<int8_t>({40, 33}, 29))
+                       .In(Tensor::Scalar<uint8_t>(77)))
+              .Try(Sample()
+                       .In(SomeBytes<int8_t>({5, 64}))
+                       .Variable()
+                       .In(SomeBytes<uint8_t>({64, 16}, 29))
+                       .In(Tensor::Scalar<int8_t>(-9))
+                       .In(Tensor::Scalar<uint8_t>(128)))
               .Try(Sample()
                        .In(Tensor::Of<int8_t>({2, 1}, {-3, 5}))
                        .In(Tensor::Of<int8_t>({1, 2}, {2, 7}))
@@ -156,6 +177,7 @@ void RegisterMatmulIntegerOps(OpRegistry& ops) {
                 return absl::OkStatus();
               })
               .NotDifferentiable("integer result")
+              .Kernel("onednn", FastQLinearMatMul)
               .Kernel("native", MakeQLinearMatMul)
               .Try(Sample()
                        .In(Tensor::Of<uint8_t>({1, 2}, {138, 118}))
@@ -166,7 +188,20 @@ void RegisterMatmulIntegerOps(OpRegistry& ops) {
                        .In(Tensor::Scalar<uint8_t>(128))
                        .In(Tensor::Scalar<float>(2.5f))
                        .In(Tensor::Scalar<uint8_t>(10))
-                       .Gives(Tensor::Of<uint8_t>({1, 1}, {15}))));
+                       .Gives(Tensor::Of<uint8_t>({1, 1}, {15})))
+              .Try(Sample()
+                       .In(SomeBytes<uint8_t>({4, 32}))
+                       .Variable()
+                       .In(Tensor::Scalar<float>(0.5f))
+                       .Constant()
+                       .In(Tensor::Scalar<uint8_t>(100))
+                       .In(SomeBytes<int8_t>({32, 17}, 29))
+                       .In(Tensor::Scalar<float>(0.25f))
+                       .Constant()
+                       .In(Tensor::Scalar<int8_t>(0))
+                       .In(Tensor::Scalar<float>(90.0f))
+                       .Constant()
+                       .In(Tensor::Scalar<int8_t>(-10))));
 }
 
 }  // namespace graphrun

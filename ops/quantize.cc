@@ -67,9 +67,18 @@ std::vector<float> Floats(const RunContext& r, int input, size_t count) {
   return std::vector<float>(numbers.begin(), numbers.end());
 }
 
+// With one scale for all elements, the result lies as input 0 does.
+void KeepLayout(PrepareContext& c, const ScaleIndex& s) {
+  const Layout layout = c.input_layout(0);
+  if (!s.single || !layout.is_blocked() || layout.HasPadding(c.input_dims(0))) return;
+  c.Want(0, layout);
+  c.Make(0, layout);
+}
+
 absl::StatusOr<std::unique_ptr<Kernel>> MakeQuantize(PrepareContext& c) {
   const ScaleIndex s =
       ScaleIndex::Of(c.input_dims(0), c.input_dims(1), c.Int("axis", 1), c.Int("block_size", 0));
+  KeepLayout(c, s);
   const bool saturate = c.Int("saturate", 1) != 0;
   const auto asked = static_cast<DType>(c.Int("precision", 0));
   const DType precision = asked == DType::kUndefined ? c.input_dtype(1) : asked;
@@ -82,25 +91,39 @@ absl::StatusOr<std::unique_ptr<Kernel>> MakeQuantize(PrepareContext& c) {
         const T* x = r.input(0).data<T>();
         ForStretches(s, [&](int64_t at, int64_t n, int64_t first, int64_t step) {
           float q[kChunk];
-          for (int64_t i = 0; i < n; ++i) {
-            q[i] = static_cast<float>(static_cast<Compute<T>>(x[at + i])) /
-                   scale[static_cast<size_t>(first + i * step)];
+          const float* s = scale.data() + first;
+          const float* z = zero.data() + first;
+          if (step == 0) {
+            const float one = s[0];
+            for (int64_t i = 0; i < n; ++i) {
+              q[i] = static_cast<float>(static_cast<Compute<T>>(x[at + i])) / one;
+            }
+          } else {
+            for (int64_t i = 0; i < n; ++i) {
+              q[i] = static_cast<float>(static_cast<Compute<T>>(x[at + i])) / s[i];
+            }
           }
           if (precision == DType::kFloat16) {
             for (int64_t i = 0; i < n; ++i) q[i] = static_cast<float>(Float16(q[i]));
           } else if (precision == DType::kBFloat16) {
             for (int64_t i = 0; i < n; ++i) q[i] = static_cast<float>(BFloat16(q[i]));
           }
-          for (int64_t i = 0; i < n; ++i) {
-            if constexpr (RangeOf<Q>::is_integer) {
-              const float z = zero[static_cast<size_t>(first + i * step)];
-              float v = std::nearbyint(q[i]) + z;
+          if constexpr (RangeOf<Q>::is_integer) {
+            int32_t whole[kChunk];
+            const auto clamp = [](float v) {
               v = v < RangeOf<Q>::low ? RangeOf<Q>::low : v;
               v = v > RangeOf<Q>::high ? RangeOf<Q>::high : v;
-              y[at + i] = Q(v == v ? static_cast<int32_t>(v) : 0);
+              return static_cast<int32_t>(v == v ? v : 0);
+            };
+            if (step == 0) {
+              const float one = z[0];
+              for (int64_t i = 0; i < n; ++i) whole[i] = clamp(std::nearbyint(q[i]) + one);
             } else {
-              y[at + i] = Q::FromFloat(q[i], saturate);
+              for (int64_t i = 0; i < n; ++i) whole[i] = clamp(std::nearbyint(q[i]) + z[i]);
             }
+            for (int64_t i = 0; i < n; ++i) y[at + i] = Q(whole[i]);
+          } else {
+            for (int64_t i = 0; i < n; ++i) y[at + i] = Q::FromFloat(q[i], saturate);
           }
         });
       });
@@ -113,6 +136,7 @@ absl::StatusOr<std::unique_ptr<Kernel>> MakeQuantize(PrepareContext& c) {
 absl::StatusOr<std::unique_ptr<Kernel>> MakeDequantize(PrepareContext& c) {
   const ScaleIndex s =
       ScaleIndex::Of(c.input_dims(0), c.input_dims(1), c.Int("axis", 1), c.Int("block_size", 0));
+  KeepLayout(c, s);
   std::unique_ptr<Kernel> kernel;
   DispatchDType(Concat<QuantizedTypes, TypeList<int32_t>>(), c.input_dtype(0), [&]<typename Q>() {
     kernel = MakeKernel([=](RunContext& r) {
@@ -121,6 +145,17 @@ absl::StatusOr<std::unique_ptr<Kernel>> MakeDequantize(PrepareContext& c) {
       DispatchDType(FloatTypes(), r.output(0).dtype(), [&]<typename T>() {
         T* y = r.output(0).mutable_data<T>();
         ForStretches(s, [&](int64_t at, int64_t n, int64_t first, int64_t step) {
+          if constexpr (!std::is_same_v<Q, int32_t>) {
+            if (step == 0) {
+              const float one = scale[static_cast<size_t>(first)];
+              const float z = zero[static_cast<size_t>(first)];
+              for (int64_t i = 0; i < n; ++i) {
+                const float v = static_cast<float>(static_cast<Compute<Q>>(x[at + i])) - z;
+                y[at + i] = T(static_cast<Compute<T>>(v * one));
+              }
+              return;
+            }
+          }
           for (int64_t i = 0; i < n; ++i) {
             const auto k = static_cast<size_t>(first + i * step);
             float v;
@@ -177,20 +212,39 @@ absl::StatusOr<std::unique_ptr<Kernel>> MakeDynamicQuantize(PrepareContext&) {
     const float* x = r.input(0).data<float>();
     const int64_t n = r.input(0).num_elements();
     float low = 0, high = 0;
-    for (int64_t i = 0; i < n; ++i) {
-      low = x[i] < low ? x[i] : low;
-      high = x[i] > high ? x[i] : high;
+    // Extremes of lanes, then of all: a single running extreme is no vector code.
+    constexpr int64_t kLanes = 32;
+    float lows[kLanes] = {}, highs[kLanes] = {};
+    for (int64_t i = 0; i < n / kLanes; ++i) {
+      for (int64_t j = 0; j < kLanes; ++j) {
+        const float v = x[i * kLanes + j];
+        lows[j] = v < lows[j] ? v : lows[j];
+        highs[j] = v > highs[j] ? v : highs[j];
+      }
+    }
+    for (int64_t i = 0; i < kLanes + n % kLanes; ++i) {
+      const bool lane = i < kLanes;
+      const float v = lane ? 0 : x[n - n % kLanes + i - kLanes];
+      low = std::min(low, lane ? lows[i] : (v < 0 ? v : 0));
+      high = std::max(high, lane ? highs[i] : (v > 0 ? v : 0));
     }
     const float scale = (high - low) / 255;
     const float zero = scale == 0 ? 0 : std::nearbyint(std::clamp(-low / scale, 0.0f, 255.0f));
     r.output(1).mutable_data<float>()[0] = scale;
     r.output(2).mutable_data<uint8_t>()[0] = static_cast<uint8_t>(zero);
     uint8_t* y = r.output(0).mutable_data<uint8_t>();
-    ParallelFor(n, 16384, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        float v = (scale == 0 ? 0.0f : std::nearbyint(x[i] / scale)) + zero;
-        v = v < 0 ? 0 : v > 255 ? 255 : v;
-        y[i] = static_cast<uint8_t>(v == v ? v : 0);
+    ParallelFor((n + kChunk - 1) / kChunk, 32, [=](int64_t begin, int64_t end) {
+      for (int64_t chunk = begin; chunk < end; ++chunk) {
+        const int64_t at = chunk * kChunk, count = std::min(kChunk, n - at);
+        const float by = scale == 0 ? 1 : scale;
+        uint8_t bytes[kChunk];  // of its own: bytes may alias everything else
+        for (int64_t i = 0; i < count; ++i) {
+          float v = std::nearbyint(x[at + i] / by) + zero;
+          v = v < 0 ? 0 : v;
+          v = v > 255 ? 255 : v;
+          bytes[i] = static_cast<uint8_t>(static_cast<int32_t>(v == v ? v : 0));
+        }
+        std::copy(bytes, bytes + count, y + at);
       }
     });
     return absl::OkStatus();

@@ -86,6 +86,14 @@ void Widen(const Tensor& from, int32_t* to, Zero&& zero) {
   });
 }
 
+// Bytes of every value, for samples.
+template <typename T>
+Tensor SomeBytes(Dims dims, int step = 37) {
+  Tensor t(kDTypeOf<T>, std::move(dims));
+  for (int64_t i = 0; i < t.num_elements(); ++i) t.mutable_data<T>()[i] = static_cast<T>(i * step);
+  return t;
+}
+
 // value rounded half to even, plus the zero point, clamped to T.
 template <typename T>
 T Saturated(double value, double zero) {
