@@ -405,7 +405,9 @@ absl::StatusOr<std::shared_ptr<const ExecutionPlan>> ExecutionPlan::Compile(
     v->set_type(inputs[i]);
   }
   GR_RETURN_IF_ERROR(ExpandDerivatives(g, registry));
-  GR_RETURN_IF_ERROR(Specialize(g, registry).status());
+  SpecializeOptions specialize;
+  specialize.keep_bytes = true;
+  GR_RETURN_IF_ERROR(Specialize(g, registry, specialize).status());
   GR_RETURN_IF_ERROR(
       StandardPipeline(registry, options.optimize, options.precision).Run(g, registry));
   GR_RETURN_IF_ERROR(g.Sort());

@@ -32,6 +32,7 @@ PassPipeline StandardPipeline(const OpRegistry& registry, bool fuse, DType preci
       pipeline.Add({rewrite.name, rewrite.run});
       if (is_mixed) pipeline.Add({"dead-code", RemoveDeadCode});
     }
+    if (phase == Rewrite::Phase::kCanonical) pipeline.Add({"fold", FoldConstants});
     if (fuse) pipeline.Add({"dead-code", RemoveDeadCode});
   }
   return pipeline;

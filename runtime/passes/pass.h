@@ -52,7 +52,12 @@ absl::StatusOr<bool> InlineFunctions(Graph& graph, const OpRegistry& registry);
 struct SpecializeOptions {
   bool fold = true;                             // compute nodes whose inputs are all constant
   int64_t max_folded_bytes = int64_t{1} << 28;  // results above that are left to run time
+  // Leave constants of one byte an element as they are where a node only widens them to floats
+  // (dequantised weights), for rewrites that want the bytes; FoldConstants computes the rest.
+  bool keep_bytes = false;
 };
+// Computes nodes whose inputs are all constant, as Specialize does. Types must be known.
+absl::StatusOr<bool> FoldConstants(Graph& graph, const OpRegistry& registry);
 // Infers all types from the graph inputs' (concrete where the caller made them so), folds constants
 // and shape arithmetic on the way, and replaces nodes whose operator has only a body by it.
 absl::StatusOr<bool> Specialize(Graph& graph, const OpRegistry& registry,

@@ -43,6 +43,35 @@ void ReplaceByConstants(Graph& graph, Node* node, std::vector<Tensor> tensors, K
   graph.Erase(node);
 }
 
+// Computes a node whose inputs are all constant; false where a result is no tensor.
+absl::StatusOr<bool> Fold(Graph& graph, Node* node, const OpRegistry& registry,
+                          KnownValues* known) {
+  std::vector<Datum> inputs;
+  for (const Value* in : node->inputs())
+    inputs.push_back(in == nullptr ? Datum() : Datum(in->initializer()));
+  GR_ASSIGN_OR_RETURN(std::vector<Datum> results, EvaluateNode(*node, registry, inputs));
+  std::vector<Tensor> tensors;
+  bool all_tensors = true;
+  for (size_t o = 0; o < results.size(); ++o) {
+    all_tensors &= results[o].is_tensor() || !node->has_output(static_cast<int>(o));
+    tensors.push_back(results[o].tensor);
+  }
+  if (all_tensors) ReplaceByConstants(graph, node, std::move(tensors), known);
+  return all_tensors;
+}
+
+// Whether a node only makes floats of a constant tensor's elements of one byte.
+bool WidensBytes(const Node& node) {
+  if (node.num_inputs() == 0 || !node.has_input(0) || node.num_outputs() != 1 ||
+      !node.has_output(0) || !node.input(0)->is_constant()) {
+    return false;
+  }
+  const Tensor& from = node.input(0)->initializer();
+  const Value* to = node.output(0);
+  return from.num_elements() > 1 && IsInteger(from.dtype()) && DTypeSize(from.dtype()) == 1 &&
+         to->type().is_tensor() && IsFloat(to->dtype()) && to->shape() == Shape::Of(from.dims());
+}
+
 // The one integer output of a node whose elements are known sizes, as a tensor; undefined where
 // they are not.
 Tensor KnownSizes(const Node& node, const KnownValues& known) {
@@ -92,21 +121,10 @@ absl::Status SpecializeBetween(Graph& graph, const OpRegistry& registry, Node* a
       continue;  // its nodes stand where it stood
     }
     if (options.fold && !def->is_random() && !HasGraph(*node)) {
-      const int64_t bytes = OutputBytes(*node);
-      if (AllConstant(*node) && bytes <= options.max_folded_bytes) {
-        std::vector<Datum> inputs;
-        for (const Value* in : node->inputs())
-          inputs.push_back(in == nullptr ? Datum() : Datum(in->initializer()));
-        GR_ASSIGN_OR_RETURN(std::vector<Datum> results, EvaluateNode(*node, registry, inputs));
-        std::vector<Tensor> tensors;
-        bool all_tensors = true;
-        for (size_t o = 0; o < results.size(); ++o) {
-          all_tensors &= results[o].is_tensor() || !node->has_output(static_cast<int>(o));
-          tensors.push_back(results[o].tensor);
-        }
-        if (all_tensors) {
-          ReplaceByConstants(graph, node, std::move(tensors), &known);
-          continue;
+      if (AllConstant(*node) && OutputBytes(*node) <= options.max_folded_bytes) {
+        if (!(options.keep_bytes && WidensBytes(*node))) {
+          GR_ASSIGN_OR_RETURN(const bool folded, Fold(graph, node, registry, &known));
+          if (folded) continue;
         }
       } else if (Tensor sizes = KnownSizes(*node, known); sizes.is_defined()) {
         ReplaceByConstants(graph, node, {std::move(sizes)}, &known);
@@ -116,6 +134,23 @@ absl::Status SpecializeBetween(Graph& graph, const OpRegistry& registry, Node* a
     previous = node;
   }
   return absl::OkStatus();
+}
+
+absl::StatusOr<bool> FoldConstants(Graph& graph, const OpRegistry& registry) {
+  const SpecializeOptions options;
+  KnownValues known;
+  std::vector<Node*> nodes;
+  for (const auto& node : graph.nodes()) nodes.push_back(node.get());
+  bool changed = false;
+  for (Node* node : nodes) {
+    if (!AllConstant(*node) || HasGraph(*node) || node->num_inputs() == 0) continue;
+    GR_ASSIGN_OR_RETURN(const OpDef* def, registry.Resolve(*node));
+    const int64_t bytes = OutputBytes(*node);
+    if (def->is_random() || bytes < 0 || bytes > options.max_folded_bytes) continue;
+    GR_ASSIGN_OR_RETURN(const bool folded, Fold(graph, node, registry, &known));
+    changed = changed || folded;
+  }
+  return changed;
 }
 
 absl::StatusOr<bool> Specialize(Graph& graph, const OpRegistry& registry,
