@@ -3,7 +3,8 @@
 // Source: https://onnx.ai/onnx/operators/onnx__DeformConv.html (19, 22); Dai et al., "Deformable
 // Convolutional Networks" (2017); Zhu et al., "Deformable ConvNets v2" (2018). 1 to 3 spatial axes,
 // linear interpolation, zeros outside of the input. The mask has one element for each kernel
-// element, not one for each of its coordinates.
+// element, not one for each of its coordinates. At a whole place the gradient by an offset is the
+// one towards the next higher place.
 #include <cmath>
 
 #include "ops/conv_shape.h"
@@ -110,6 +111,39 @@ Corners CornersOf(const Dims& in, const double* place) {
   return c;
 }
 
+// The value of an image at a place, and its slope along each axis.
+struct Probe {
+  double value = 0, slope[3] = {0, 0, 0};
+};
+
+// Calls f(element, share, slopes of that share) for each corner around `place` inside the input.
+template <typename F>
+void ForCorners(const Dims& in, const double* place, F&& f) {
+  const size_t axes = in.size();
+  int64_t low[3];
+  double upper[3];
+  for (size_t a = 0; a < axes; ++a) {
+    if (!(place[a] > -1 && place[a] < static_cast<double>(in[a]))) return;
+    low[a] = static_cast<int64_t>(std::floor(place[a]));
+    upper[a] = place[a] - static_cast<double>(low[a]);
+  }
+  for (size_t corner = 0; corner < (size_t{1} << axes); ++corner) {
+    int64_t at = 0;
+    double share = 1, slopes[3] = {1, 1, 1};
+    bool inside = true;
+    for (size_t a = 0; a < axes; ++a) {
+      const bool high = (corner >> a & 1) != 0;
+      const int64_t i = low[a] + (high ? 1 : 0);
+      inside = inside && i >= 0 && i < in[a];
+      at = at * in[a] + i;
+      const double own = high ? upper[a] : 1 - upper[a];
+      share *= own;
+      for (size_t b = 0; b < axes; ++b) slopes[b] *= b == a ? (high ? 1.0 : -1.0) : own;
+    }
+    if (inside) f(at, share, slopes);
+  }
+}
+
 struct DeformShape {
   Dims in, out;
   Window window;
@@ -117,26 +151,32 @@ struct DeformShape {
   int64_t in_size, out_size, taps;
 };
 
+// Where kernel element k of offset group `field / taps` reads for output o.
+template <typename T>
+void PlaceOf(const DeformShape& s, const T* offset, int64_t field, int64_t k, int64_t o,
+             double* place) {
+  const auto rank = static_cast<int64_t>(s.in.size());
+  int64_t rest_o = o, rest_k = k;
+  for (size_t a = s.in.size(); a-- > 0;) {
+    const int64_t start = rest_o % s.out[a] * s.window.strides[a] - s.window.pads_begin[a] +
+                          rest_k % s.window.kernel[a] * s.window.dilations[a];
+    const T shift = offset[(field * rank + static_cast<int64_t>(a)) * s.out_size + o];
+    place[a] = static_cast<double>(start) + static_cast<double>(shift);
+    rest_o /= s.out[a];
+    rest_k /= s.window.kernel[a];
+  }
+}
+
 // The inputs of all channels that the kernel meets at output `o` of image n: column [C, taps].
 template <typename T>
 void Gather(const DeformShape& s, const T* x, const T* offset, const T* mask, int64_t n, int64_t o,
             Compute<T>* column) {
-  const size_t axes = s.in.size();
-  const auto rank = static_cast<int64_t>(axes);
   const int64_t channels = s.groups * s.inputs, per_group = channels / s.offset_groups;
   for (int64_t g = 0; g < s.offset_groups; ++g) {
     for (int64_t k = 0; k < s.taps; ++k) {
       const int64_t field = (n * s.offset_groups + g) * s.taps + k;
       double place[3];
-      int64_t rest_o = o, rest_k = k;
-      for (size_t a = axes; a-- > 0;) {
-        const int64_t start = rest_o % s.out[a] * s.window.strides[a] - s.window.pads_begin[a] +
-                              rest_k % s.window.kernel[a] * s.window.dilations[a];
-        const T shift = offset[(field * rank + static_cast<int64_t>(a)) * s.out_size + o];
-        place[a] = static_cast<double>(start) + static_cast<double>(shift);
-        rest_o /= s.out[a];
-        rest_k /= s.window.kernel[a];
-      }
+      PlaceOf(s, offset, field, k, o, place);
       const Corners corners = CornersOf(s.in, place);
       const double scale =
           mask == nullptr ? 1.0 : static_cast<double>(mask[field * s.out_size + o]);
@@ -152,8 +192,8 @@ void Gather(const DeformShape& s, const T* x, const T* offset, const T* mask, in
   }
 }
 
-absl::StatusOr<std::unique_ptr<Kernel>> DeformConvKernel(PrepareContext& c) {
-  const Dims x = c.input_dims(0), w = c.input_dims(1), y = c.output_dims(0);
+absl::StatusOr<DeformShape> ShapeOf(const PrepareContext& c, const Dims& x, const Dims& w,
+                                    const Dims& y) {
   const Shape weight = Shape::Of(w);
   DeformShape s;
   s.in = SpatialDims(x);
@@ -168,6 +208,12 @@ absl::StatusOr<std::unique_ptr<Kernel>> DeformConvKernel(PrepareContext& c) {
   GR_ASSIGN_OR_RETURN(s.in_size, NumElements(s.in));
   GR_ASSIGN_OR_RETURN(s.out_size, NumElements(s.out));
   GR_ASSIGN_OR_RETURN(s.taps, NumElements(s.window.kernel));
+  return s;
+}
+
+absl::StatusOr<std::unique_ptr<Kernel>> DeformConvKernel(PrepareContext& c) {
+  GR_ASSIGN_OR_RETURN(const DeformShape s,
+                      ShapeOf(c, c.input_dims(0), c.input_dims(1), c.output_dims(0)));
   std::unique_ptr<Kernel> kernel;
   DispatchDType(FloatTypes(), c.input_dtype(0), [&]<typename T>() {
     kernel = MakeKernel([s](RunContext& r) {
@@ -201,49 +247,197 @@ absl::StatusOr<std::unique_ptr<Kernel>> DeformConvKernel(PrepareContext& c) {
   return kernel;
 }
 
+// With g[i, k] = sum over rows of w[row, i, k] dy[row], the gradient by what kernel element k of
+// channel i read, m the mask and p the place:
+//   dx at a corner = share * m * g, dmask = sum over i of x(p) g, doffset = m * sum of x'(p) g.
+template <typename T>
+void ImageGradients(const DeformShape& s, const T* dy, const T* x, const T* w, const T* offset,
+                    const T* mask, int64_t n, double* dx, T* doffset, T* dmask) {
+  const size_t axes = s.in.size();
+  const auto rank = static_cast<int64_t>(axes);
+  const int64_t channels = s.groups * s.inputs, per_group = channels / s.offset_groups;
+  const int64_t rows = s.groups * s.outputs, depth = s.inputs * s.taps;
+  std::vector<double> g(static_cast<size_t>(channels * s.taps));
+  for (int64_t o = 0; o < s.out_size; ++o) {
+    std::fill(g.begin(), g.end(), 0.0);
+    for (int64_t row = 0; row < rows; ++row) {
+      const auto d = static_cast<double>(dy[(n * rows + row) * s.out_size + o]);
+      double* to = g.data() + row / s.outputs * depth;
+      for (int64_t i = 0; i < depth; ++i) to[i] += d * static_cast<double>(w[row * depth + i]);
+    }
+    for (int64_t group = 0; group < s.offset_groups; ++group) {
+      for (int64_t k = 0; k < s.taps; ++k) {
+        const int64_t field = (n * s.offset_groups + group) * s.taps + k;
+        double place[3];
+        PlaceOf(s, offset, field, k, o, place);
+        const double m = mask == nullptr ? 1 : static_cast<double>(mask[field * s.out_size + o]);
+        Probe sum;
+        for (int64_t i = group * per_group; i < (group + 1) * per_group; ++i) {
+          const T* image = x + (n * channels + i) * s.in_size;
+          double* grads = dx + i * s.in_size;
+          const double own = g[static_cast<size_t>(i * s.taps + k)];
+          ForCorners(s.in, place, [&](int64_t at, double share, const double* slopes) {
+            const double v = static_cast<double>(image[at]) * own;
+            grads[at] += share * m * own;
+            sum.value += share * v;
+            for (size_t a = 0; a < axes; ++a) sum.slope[a] += slopes[a] * v;
+          });
+        }
+        if (dmask != nullptr) dmask[field * s.out_size + o] = T(static_cast<Compute<T>>(sum.value));
+        for (int64_t a = 0; a < rank; ++a) {
+          doffset[(field * rank + a) * s.out_size + o] =
+              T(static_cast<Compute<T>>(m * sum.slope[a]));
+        }
+      }
+    }
+  }
+}
+
+// dw[row, i] += sum over outputs o of dy[row, o] * column o [i] of image n.
+template <typename T>
+void WeightGradient(const DeformShape& s, const T* dy, const T* x, const T* offset, const T* mask,
+                    int64_t n, std::vector<double>* dw) {
+  using C = Compute<T>;
+  const int64_t rows = s.groups * s.outputs, depth = s.inputs * s.taps;
+  std::vector<C> columns(static_cast<size_t>(s.out_size * s.groups * depth));
+  ParallelFor(s.out_size, 1 + 4096 / (s.groups * depth + 1), [&](int64_t begin, int64_t end) {
+    for (int64_t o = begin; o < end; ++o) {
+      Gather(s, x, offset, mask, n, o, columns.data() + o * s.groups * depth);
+    }
+  });
+  ParallelFor(rows, 1 + 16384 / (s.out_size * depth + 1), [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      double* to = dw->data() + row * depth;
+      for (int64_t o = 0; o < s.out_size; ++o) {
+        const auto d = static_cast<double>(dy[(n * rows + row) * s.out_size + o]);
+        const C* from = columns.data() + (o * s.groups + row / s.outputs) * depth;
+        for (int64_t i = 0; i < depth; ++i) to[i] += d * static_cast<double>(from[i]);
+      }
+    }
+  });
+}
+
+// Inputs dY, X, W, offset, mask; outputs dX, dW, doffset, dmask.
+absl::StatusOr<std::unique_ptr<Kernel>> DeformConvGradKernel(PrepareContext& c) {
+  GR_ASSIGN_OR_RETURN(const DeformShape s,
+                      ShapeOf(c, c.input_dims(1), c.input_dims(2), c.input_dims(0)));
+  std::unique_ptr<Kernel> kernel;
+  DispatchDType(FloatTypes(), c.input_dtype(0), [&]<typename T>() {
+    kernel = MakeKernel([s](RunContext& r) {
+      const T *dy = r.input(0).data<T>(), *x = r.input(1).data<T>(), *w = r.input(2).data<T>(),
+              *offset = r.input(3).data<T>();
+      const T* mask = r.has_input(4) ? r.input(4).data<T>() : nullptr;
+      T *dx = r.output(0).mutable_data<T>(), *doffset = r.output(2).mutable_data<T>();
+      T* dmask = r.has_output(3) ? r.output(3).mutable_data<T>() : nullptr;
+      const int64_t image = s.groups * s.inputs * s.in_size;
+      ParallelFor(s.batch, 1, [&](int64_t begin, int64_t end) {
+        std::vector<double> sums(static_cast<size_t>(image));
+        for (int64_t n = begin; n < end; ++n) {
+          std::fill(sums.begin(), sums.end(), 0.0);
+          ImageGradients(s, dy, x, w, offset, mask, n, sums.data(), doffset, dmask);
+          for (int64_t i = 0; i < image; ++i) {
+            dx[n * image + i] = T(static_cast<Compute<T>>(sums[static_cast<size_t>(i)]));
+          }
+        }
+      });
+      std::vector<double> dw(static_cast<size_t>(r.output(1).num_elements()));
+      for (int64_t n = 0; n < s.batch; ++n) WeightGradient(s, dy, x, offset, mask, n, &dw);
+      T* to = r.output(1).mutable_data<T>();
+      for (size_t i = 0; i < dw.size(); ++i) to[i] = T(static_cast<Compute<T>>(dw[i]));
+      return absl::OkStatus();
+    });
+  });
+  return kernel;
+}
+
+// dB = the sum of dY over all axes but the second; the others by DeformConvGrad.
+void DeformConvGradient(GradContext& g) {
+  const std::vector<Expr> grads =
+      g.builder().Ops("DeformConvGrad", {g.dy(), g.x(0), g.x(1), g.x(2), g.x(4)},
+                      g.has_input(4) ? 4 : 3, g.node().attrs(), kGraphrunDomain);
+  for (int i = 0; i < 3; ++i) g.dx(i, grads[static_cast<size_t>(i)]);
+  if (g.has_input(4)) g.dx(4, grads[3]);
+  if (!g.has_input(3)) return;
+  std::vector<int64_t> axes = {0};
+  for (int64_t a = 2; a < g.y().shape().rank(); ++a) axes.push_back(a);
+  g.dx(3, ReduceSum(g.dy(), axes, false));
+}
+
+OpDef WithWindow(OpDef def) {
+  return def.Attr("dilations", Attr::Kind::kInts)
+      .Attr("group", 1)
+      .Attr("kernel_shape", Attr::Kind::kInts)
+      .Attr("offset_group", 1)
+      .Attr("pads", Attr::Kind::kInts)
+      .Attr("strides", Attr::Kind::kInts)
+      .Types("T", kFloats);
+}
+
 }  // namespace
 
 void RegisterDeformConvOps(OpRegistry& ops) {
   using Ints = std::vector<int64_t>;
-  ops.Add(OpDef("DeformConv", 19)
-              .Input("X", "T")
-              .Input("W", "T")
-              .Input("offset", "T")
-              .Input("B", "T", Arity::kOptional)
-              .Input("mask", "T", Arity::kOptional)
-              .Output("Y", "T")
-              .Attr("dilations", Attr::Kind::kInts)
-              .Attr("group", 1)
-              .Attr("kernel_shape", Attr::Kind::kInts)
-              .Attr("offset_group", 1)
-              .Attr("pads", Attr::Kind::kInts)
-              .Attr("strides", Attr::Kind::kInts)
-              .Types("T", kFloats)
+  ops.Add(WithWindow(OpDef("DeformConvGrad", 1, kGraphrunDomain)
+                         .Input("dY", "T")
+                         .Input("X", "T")
+                         .Input("W", "T")
+                         .Input("offset", "T")
+                         .Input("mask", "T", Arity::kOptional)
+                         .Output("dX", "T")
+                         .Output("dW", "T")
+                         .Output("doffset", "T")
+                         .Output("dmask", "T", Arity::kOptional))
+              .Infer([](InferContext& c) {
+                for (int i = 0; i < 4; ++i) {
+                  if (i < 3 || c.has_input(4)) c.set_output_type(i, c.input_type(i + 1));
+                }
+                return absl::OkStatus();
+              })
+              .Kernel("native", DeformConvGradKernel)
+              .NotDifferentiable("the second derivative is not written")
+              .Try(Sample()
+                       .In({1, 1, 2, 2})
+                       .In({1, 1, 3, 3})
+                       .In({1, 1, 2, 2})
+                       .In({1, 8, 2, 2})
+                       .Outputs(3)));
+  ops.Add(WithWindow(OpDef("DeformConv", 19)
+                         .Input("X", "T")
+                         .Input("W", "T")
+                         .Input("offset", "T")
+                         .Input("B", "T", Arity::kOptional)
+                         .Input("mask", "T", Arity::kOptional)
+                         .Output("Y", "T"))
               .Versions({19, 22})
               .Infer(InferDeformConv)
               .Kernel("native", DeformConvKernel)
-              .NotDifferentiable("the gradients by input and offsets are not written")
+              .Gradient(DeformConvGradient)
               .Try(Sample()
                        .In({1, 1, 3, 3})
                        .In({1, 1, 2, 2})
-                       .In({1, 8, 4, 4})
+                       .In({1, 8, 4, 4}, 0.1, 0.9)
                        .Attr("pads", Ints{1, 1, 1, 1}))
               .Try(Sample()
                        .In({2, 4, 5, 4})
                        .In({6, 2, 3, 2})
-                       .In({2, 24, 2, 3})
+                       .In({2, 24, 2, 3}, -0.9, -0.1)
                        .In({6})
                        .In({2, 12, 2, 3})
                        .Attr("group", 2)
                        .Attr("offset_group", 2)
                        .Attr("strides", Ints{2, 1}))
-              .Try(Sample().In({1, 2, 6}).In({3, 2, 2}).In({1, 2, 4}).Attr("dilations", Ints{2}))
-              .Try(Sample().In({1, 1, 3, 3, 2}).In({1, 1, 2, 1, 2}).In({1, 12, 2, 3, 1}))
+              .Try(Sample()
+                       .In({1, 2, 6})
+                       .In({3, 2, 2})
+                       .In({1, 2, 4}, 1.1, 1.9)
+                       .Attr("dilations", Ints{2}))
+              .Try(Sample().In({1, 1, 3, 3, 2}).In({1, 1, 2, 1, 2}).In({1, 12, 2, 3, 1}, 0.1, 0.9))
               .Try(Sample().In({0, 1, 3, 3}).In({1, 1, 2, 2}).In({0, 8, 2, 2}))
               .Try(Sample()
                        .In(Tensor::Of<float>({1, 1, 1, 3}, {1, 2, 4}))
                        .In(Tensor::Of<float>({1, 1, 1, 1}, {10}))
                        .In(Tensor::Of<float>({1, 2, 1, 3}, {0, 0.5f, 0, 0.5f, 0, 0.5f}))
+                       .NoGradient("places at which the interpolation has kinks")
                        .Gives(Tensor::Of<float>({1, 1, 1, 3}, {15, 10, 20})))
               .Try(Sample()
                        .In({1, 1, 3, 3})
