@@ -2,10 +2,13 @@
 // Attention.
 //
 // Source: github.com/microsoft/onnxruntime, docs/ContribOperators.md. Element types: floats. Masks
-// add mask_filter_value where they hide a key. Of Attention's forms of mask_index, raw masks of 2,
-// 3 and 4 axes and lengths are there; of MultiHeadAttention's, padding masks of 1 to 3 axes.
+// add mask_filter_value where they hide a key: raw masks of 2 to 4 axes, lengths [B], ends and
+// starts [2 B], and [3 B + 2] that begins with lengths. do_rotary turns halves of the first
+// rotary_embedding_dim elements of a head, with base 10000 and positions that count from the past.
 //
 // Letters: input [B, L, I], heads N of size D.
+#include <cmath>
+
 #include "runtime/op/op_registry.h"
 
 namespace graphrun {
@@ -22,15 +25,28 @@ Expr SplitHeads(Expr x, int64_t heads) {
 
 Expr JoinHeads(Expr y) { return Reshape(Transpose(y, {0, 2, 1, 3}), {0, 0, -1}); }
 
+Dim BatchOf(Expr x) { return x.shape().has_rank() ? x.shape()[0] : Dim(); }
+
 // A mask of keys (1: seen) as a bias that broadcasts to [B, N, L, S]; `keys` is S as a 1-D tensor.
-Expr MaskBias(BodyContext& b, Expr mask, Expr keys, DType dtype) {
+Expr MaskBias(BodyContext& b, Expr mask, Expr keys, DType dtype, const Dim& batch) {
   Builder& e = b.builder();
   const int rank = mask.shape().rank();
   Expr seen;
   if (rank == 1) {
     Expr at =
         e.Op("Range", {e.Scalar(DType::kInt64, 0), Squeeze(keys, {0}), e.Scalar(DType::kInt64, 1)});
-    seen = Reshape(at, {1, 1, 1, -1}) < Reshape(Cast(mask, DType::kInt64), {-1, 1, 1, 1});
+    at = Reshape(at, {1, 1, 1, -1});
+    mask = Reshape(Cast(mask, DType::kInt64), {-1, 1, 1, 1});
+    const Dim& n = mask.shape()[0];
+    const bool several =
+        n.is_number() && batch.is_number() && batch.value() > 0 && n.value() > batch.value();
+    if (several) {
+      const int64_t rows = batch.value();
+      seen = at < Slice(mask, {0}, {rows}, {0});
+      if (n.value() == 2 * rows) seen = And(seen, at >= Slice(mask, {rows}, {2 * rows}, {0}));
+    } else {
+      seen = at < mask;
+    }
   } else {
     seen = Not(Equal(mask, 0));
     if (rank == 2) seen = Unsqueeze(seen, {1, 2});
@@ -38,6 +54,27 @@ Expr MaskBias(BodyContext& b, Expr mask, Expr keys, DType dtype) {
   }
   Expr hidden = e.Scalar(dtype, double{b.Float("mask_filter_value", -10000.f)});
   return Where(seen, e.Scalar(dtype, 0), hidden);
+}
+
+// x [B, N, L, D] turned by its positions, which begin at `first` (1-D, one element).
+Expr Rotated(BodyContext& b, Expr x, Expr first) {
+  Builder& e = b.builder();
+  const Shape& s = x.shape();
+  int64_t size = b.Int("rotary_embedding_dim");
+  if (size == 0 && s[3].is_number()) size = s[3].value();
+  Tensor turns(DType::kFloat32, {1, size / 2});
+  for (int64_t i = 0; i < size / 2; ++i) {
+    turns.mutable_data<float>()[i] = static_cast<float>(
+        std::pow(10000.0, -2.0 * static_cast<double>(i) / static_cast<double>(size)));
+  }
+  const Expr begin = Squeeze(first, {0}), end = Squeeze(first + DimOf(x, 2), {0});
+  const Expr at = e.Op("Range", {begin, end, e.Scalar(DType::kInt64, 1)});
+  const Expr angles = Unsqueeze(Cast(at, DType::kFloat32), {1}) * e.Constant(std::move(turns));
+  const Expr all = ConcatAll({DimOf(x, 0), ShapeOf(angles)}, 0);
+  return e.Op(
+      "RotaryEmbedding",
+      {x, Cast(Expand(Cos(angles), all), x.dtype()), Cast(Expand(Sin(angles), all), x.dtype())},
+      {{"rotary_embedding_dim", size}});
 }
 
 // ONNX's Attention on heads, with what it needs; outputs Y [B, N, L, Dv], K and V with their past.
@@ -66,10 +103,21 @@ void AttendPacked(BodyContext& b, Expr all, const std::vector<int64_t>& sizes, E
     past_v = Gather(past, e.Scalar(DType::kInt64, 1), 0);
     keys = keys + DimOf(past_k, 2);
   }
+  if (b.Int("do_rotary") != 0) {
+    const Shape& s = heads_of[0].shape();
+    const int64_t size = b.Int("rotary_embedding_dim");
+    if (!s.has_rank() || !s[3].is_number() || size < 0 || size > s[3].value() ||
+        (size == 0 ? s[3].value() : size) % 2 != 0) {
+      return b.Refuse(b.Error("do_rotary with rotary_embedding_dim ", size, " and heads ",
+                              s.ToString(), ": it must be even and at most the size of a head"));
+    }
+    const Expr first = past.is_defined() ? DimOf(past_k, 2) : e.Ints({0});
+    for (int i = 0; i < 2; ++i) heads_of[i] = Rotated(b, heads_of[i], first);
+  }
   Expr bias;
   if (mask.is_defined()) {
     if (!mask.shape().has_rank()) return b.Refuse(b.Error("the rank of mask_index is unknown"));
-    bias = MaskBias(b, mask, keys, all.dtype());
+    bias = MaskBias(b, mask, keys, all.dtype(), BatchOf(all));
   }
   const std::vector<Expr> y =
       Attend(b, heads_of[0], heads_of[1], heads_of[2], Plus(bias, attention_bias), past_k, past_v);
@@ -108,7 +156,6 @@ absl::Status InferAttention(InferContext& c) {
 }
 
 void AttentionBody(BodyContext& b) {
-  if (b.Int("do_rotary") != 0) return b.Refuse(b.Error("do_rotary is not supported"));
   std::vector<int64_t> sizes = b.Ints("qkv_hidden_sizes");
   if (sizes.size() != 3) {
     const Shape& w = b.x(1).shape();
@@ -143,7 +190,6 @@ absl::Status InferQuantized(InferContext& c) {
 
 void QuantizedBody(BodyContext& b) {
   const Shape& w = b.x(1).shape();
-  if (b.Int("do_rotary") != 0) return b.Refuse(b.Error("do_rotary is not supported"));
   if (!w.has_rank() || w.rank() != 2 || !w[1].is_number())
     return b.Refuse(b.Error("the sizes of the weights are unknown"));
   Expr product = b.Op("MatMulInteger", {b.x(0), b.x(1), b.x(6), b.x(7)});
@@ -222,7 +268,7 @@ void MultiHeadBody(BodyContext& b) {
   if (b.has_input(4)) {
     if (!b.x(4).shape().has_rank() || b.x(4).shape().rank() > 3)
       return b.Refuse(b.Error("key_padding_mask must have 1 to 3 axes"));
-    bias = MaskBias(b, b.x(4), keys, q.dtype());
+    bias = MaskBias(b, b.x(4), keys, q.dtype(), BatchOf(q));
   }
   bias = Plus(bias, b.x(5));
   const std::vector<Expr> y = Attend(b, q, k, v, bias, b.x(6), b.x(7));
@@ -264,6 +310,34 @@ void RegisterContribAttentionOps(OpRegistry& ops) {
               .Try(Sample().In({2, 3, 4}).In({4, 12}).In({12}).Attr("num_heads", 2))
               .Try(Sample().In({2, 3, 4}).In({4, 12}).In({12}).In(lengths).Attr("num_heads", 2))
               .Try(Sample().In({2, 3, 4}).In({4, 12}).In({12}).In(mask).Attr("num_heads", 2))
+              .Try(Sample()
+                       .In({2, 3, 4})
+                       .In({4, 12})
+                       .In({12})
+                       .In(Tensor::Of<int32_t>({4}, {3, 2, 1, 0}))
+                       .Attr("num_heads", 2))
+              .Try(Sample()
+                       .In({2, 3, 4})
+                       .In({4, 12})
+                       .In({12})
+                       .In(Tensor::Of<int32_t>({8}, {3, 2, 0, 3, 6, 0, 3, 5}))
+                       .Attr("num_heads", 2))
+              .Try(Sample()
+                       .In({2, 3, 4})
+                       .In({4, 24})
+                       .In({24})
+                       .None()
+                       .In({2, 2, 2, 5, 4})
+                       .Attr("num_heads", 2)
+                       .Attr("do_rotary", 1)
+                       .Outputs(2))
+              .Try(Sample()
+                       .In({2, 3, 4})
+                       .In({4, 24})
+                       .In({24})
+                       .Attr("num_heads", 2)
+                       .Attr("do_rotary", 1)
+                       .Attr("rotary_embedding_dim", 2))
               .Try(Sample()
                        .In({2, 3, 4})
                        .In({4, 20})
@@ -338,6 +412,7 @@ void RegisterContribAttentionOps(OpRegistry& ops) {
               .Types("T1", {DType::kInt8, DType::kUInt8})
               .Types("T2", {DType::kInt8, DType::kUInt8})
               .Attr("do_rotary", 0)
+              .Attr("rotary_embedding_dim", 0)
               .Attr("past_present_share_buffer", 0)
               .Infer(InferQuantized)
               .NotDifferentiable("quantised")
