@@ -39,7 +39,8 @@ void RegisterRelu(OpRegistry& ops) {
                    .In(Tensor::Of<int8_t>({2}, {-3, 3}))
                    .Gives(Tensor::Of<int8_t>({2}, {0, 3}))));
   const auto leaky = [](auto x, const float* p) {
-    return x > 0 ? x : static_cast<decltype(x)>(p[0]) * x;
+    const auto slope = static_cast<decltype(x)>(p[0]);
+    return x * (x > 0 ? static_cast<decltype(x)>(1) : slope);
   };
   ops.Add(FloatOp("LeakyRelu", 1, {1, 6, 16}, leaky, leaky, FloatAttrs({"alpha"}))
               .Attr("alpha", 0.01)

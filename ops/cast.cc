@@ -5,6 +5,10 @@
 // source exactly. Where the standard leaves the result open: floats beyond the range of an integer
 // type give its nearest 64-bit integer, of which the type's low bits stay; text of numbers with a
 // fraction is truncated to integers.
+#ifdef __F16C__
+#include <immintrin.h>
+#endif
+
 #include <charconv>
 #include <cmath>
 #include <cstring>
@@ -90,6 +94,13 @@ To Convert(V v, const CastOptions& options) {
 
 template <typename From, typename V>
 void Load(const From* x, V* via, int64_t n) {
+#ifdef __F16C__
+  if constexpr (std::is_same_v<From, Float16> && std::is_same_v<V, float>) {
+    for (; n >= 8; n -= 8, x += 8, via += 8) {
+      _mm256_storeu_ps(via, _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x))));
+    }
+  }
+#endif
   for (int64_t i = 0; i < n; ++i) via[i] = static_cast<V>(static_cast<Compute<From>>(x[i]));
 }
 
@@ -99,6 +110,14 @@ void StoreRange(const V* via, DType to, void* y, int64_t at, int64_t n,
                 const CastOptions& options) {
   DispatchDType(PlainTypes(), to, [&]<typename To>() {
     To* out = static_cast<To*>(y) + at;
+#ifdef __F16C__
+    if constexpr (std::is_same_v<To, Float16> && std::is_same_v<V, float>) {
+      for (; n >= 8; n -= 8, via += 8, out += 8) {
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(out),
+                         _mm256_cvtps_ph(_mm256_loadu_ps(via), _MM_FROUND_TO_NEAREST_INT));
+      }
+    }
+#endif
     for (int64_t i = 0; i < n; ++i) out[i] = Convert<To>(via[i], options);
   });
 }

@@ -21,7 +21,6 @@ void Logical(OpRegistry& ops, const char* name, F f) {
               .InPlace(0, 0)
               .InPlace(1, 0)
               .NotDifferentiable("a truth value")
-              .Kernel("block", BlockKernel())
               .Kernel("native", NativeBinary<TypeList<bool>>(f))
               .PointwiseBlock(&BinaryBlock<F>)
               .Try(Sample().In(a).In(Tensor::Of<bool>({2}, {false, true})))
