@@ -1,6 +1,9 @@
 // The rewrite of DequantizeLinear, operator, QuantizeLinear into operators on bytes.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <set>
+
 #include "ops/ops.h"
 #include "ops/quantized.h"
 #include "runtime/op/evaluate.h"
@@ -54,12 +57,20 @@ class QdqFusionTest : public testing::Test {
     if (before.ok() && after.ok()) {
       EXPECT_TRUE(SameBits((*before)[0].tensor, (*after)[0].tensor));
     }
+    std::set<const Node*> live;
+    for (const Value* out : graph_.outputs()) Reach(out->producer(), &live);
     std::vector<std::string> names;
-    const Node* last = graph_.outputs()[0]->producer();
     for (const auto& node : graph_.nodes()) {
-      if (node.get() == last || !node->output(0)->uses().empty()) names.push_back(node->op_type());
+      if (live.count(node.get()) > 0) names.push_back(node->op_type());
     }
     return names;
+  }
+
+  static void Reach(const Node* node, std::set<const Node*>* live) {
+    if (node == nullptr || !live->insert(node).second) return;
+    for (const Value* in : node->inputs()) {
+      if (in != nullptr) Reach(in->producer(), live);
+    }
   }
 
   OpRegistry registry_;
