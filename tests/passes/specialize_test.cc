@@ -14,7 +14,33 @@ class SpecializeTest : public PassTest {
     graph.functions.clear();  // nobody calls them any more
     return Text(graph) != before;
   }
+  static absl::StatusOr<bool> KeepBytes(Graph& graph, const OpRegistry& registry) {
+    const std::string before = Text(graph);
+    SpecializeOptions options;
+    options.keep_bytes = true;
+    const auto changed = Specialize(graph, registry, options);
+    if (!changed.ok()) return changed;
+    return Text(graph) != before;
+  }
+  static absl::StatusOr<bool> Fold(Graph& graph, const OpRegistry& registry) {
+    const auto changed = FoldConstants(graph, registry);
+    if (!changed.ok()) return changed;
+    const absl::StatusOr<bool> dead = RemoveDeadCode(graph, registry);
+    if (!dead.ok()) return dead;
+    return *changed || *dead;
+  }
 };
+
+TEST_F(SpecializeTest, BytesThatANodeWidensAreLeftToAFoldOfTheirOwn) {
+  const char* text = R"(g (float[2] x) => (float[2] y) <int8[2] w = {3, -8}, float scale = {0.5}> {
+      a = DequantizeLinear(w, scale)
+      y = Mul(x, a)
+    })";
+  EXPECT_EQ(After(KeepBytes, text), Same(text));
+  EXPECT_EQ(After(Fold, text),
+            Same("g (float[2] x) => (float[2] y) <float[2] a = {1.5, -4}> { y = Mul(x, a) }"));
+  EXPECT_EQ(After(Run, text), After(Fold, text));
+}
 
 TEST_F(SpecializeTest, WhatHasOnlyConstantInputsIsComputed) {
   EXPECT_EQ(
