@@ -93,6 +93,28 @@ absl::Status MakeNamedParts(RunSetup* s) {
   return ParseAugmentation(r.data().augment(), 1, s->parts.transforms()).status();
 }
 
+// Numbers as targets must be as many as the model's first output has for a sample.
+absl::Status CheckTargetSizes(const RunSetup& s, const Graph& inferred) {
+  if (s.loss->target() != LossTarget::kValues || s.data.class_target ||
+      inferred.outputs().empty()) {
+    return absl::OkStatus();
+  }
+  const Value& output = *inferred.outputs()[0];
+  if (!output.shape().has_rank()) return absl::OkStatus();
+  int64_t outputs = 1;
+  for (int axis = 1; axis < output.shape().rank(); ++axis) {
+    if (!output.shape()[axis].is_number()) return absl::OkStatus();
+    outputs *= output.shape()[axis].value();
+  }
+  const Field& field = s.data.train->fields()[static_cast<size_t>(s.data.target)];
+  if (Product(field.dims) == outputs) return absl::OkStatus();
+  return DataError("the target of ", s.data.train->name(), ", ", field.name, ", has ",
+                   Product(field.dims), " numbers a row, but the model's output ", output.name(),
+                   " has ", outputs,
+                   ". Name as many columns with --target, or take a model with as many outputs; if "
+                   "the target is a class, name its column with --target");
+}
+
 absl::Status MakeParts(RunSetup* s) {
   recipe::Recipe& r = s->recipe;
   GR_ASSIGN_OR_RETURN(const std::unique_ptr<Graph> inferred, Inferred(*s->model, *s->registry));
@@ -111,6 +133,7 @@ absl::Status MakeParts(RunSetup* s) {
                      s->data.train->name(),
                      " holds other numbers. Use mse, mae, huber or bce, or another --target");
   }
+  GR_RETURN_IF_ERROR(CheckTargetSizes(*s, *inferred));
   s->outputs = inferred->outputs().empty() ? 0 : UnitsOf(*inferred->outputs()[0]);
   const int64_t classes = s->outputs == 1 ? 2 : s->outputs;
   if (s->classification() && classes > 0) {

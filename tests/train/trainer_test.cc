@@ -205,6 +205,16 @@ TEST_F(TrainerTest, ALabelThatTheModelHasNoClassForIsNamedWithItsRow) {
       << result.status().message();
 }
 
+// One number a row would be broadcast to both outputs.
+TEST_F(TrainerTest, TargetsAreAsManyNumbersAsTheModelHasOutputs) {
+  recipe_.mutable_loss()->set_name("mse");
+  recipe_.mutable_data()->clear_target();
+  const auto result = Train(recipe_, registry_, {});
+  EXPECT_EQ(KindOf(result.status()), ErrorKind::kData) << result.status();
+  EXPECT_NE(std::string(result.status().message()).find("1 numbers a row"), std::string::npos)
+      << result.status().message();
+}
+
 TEST_F(TrainerTest, AFolderThatHoldsARunIsNotOverwrittenUnasked) {
   recipe_.mutable_loop()->set_epochs(1);
   ASSERT_TRUE(Train(recipe_, registry_, {}).ok());
