@@ -207,8 +207,13 @@ TEST_F(TrainerTest, ALabelThatTheModelHasNoClassForIsNamedWithItsRow) {
 
 // One number a row would be broadcast to both outputs.
 TEST_F(TrainerTest, TargetsAreAsManyNumbersAsTheModelHasOutputs) {
+  std::ofstream csv(dir_ + "/numbers.csv");
+  csv << "x,y,height\n";
+  for (int i = 0; i < 20; ++i) csv << i << "," << i << "," << 0.25 * i << "\n";
+  csv.close();
+  recipe_.mutable_data()->set_path(dir_ + "/numbers.csv");
+  recipe_.mutable_data()->set_target("height");
   recipe_.mutable_loss()->set_name("mse");
-  recipe_.mutable_data()->clear_target();
   const auto result = Train(recipe_, registry_, {});
   EXPECT_EQ(KindOf(result.status()), ErrorKind::kData) << result.status();
   EXPECT_NE(std::string(result.status().message()).find("1 numbers a row"), std::string::npos)
