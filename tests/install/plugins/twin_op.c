@@ -42,7 +42,8 @@ static gr_status* gradient(void* self, const gr_node* node, gr_gradient* g) {
   gr_expr x = host->gradient->x(g, 0), dy = host->gradient->dy(g, 0);
   gr_expr alpha = e->number(b, host->node->attr_float(node, "alpha", 0.01), x);
   (void)self;
-  host->gradient->set_dx(g, 0, e->where(b, e->greater(b, x, e->number(b, 0, x)), dy, e->mul(b, dy, alpha)));
+  host->gradient->set_dx(
+      g, 0, e->where(b, e->greater(b, x, e->number(b, 0, x)), dy, e->mul(b, dy, alpha)));
   return NULL;
 }
 

@@ -10,9 +10,10 @@ static void Declare(gr::Plugin& plugin) {
                    u.parameter(u.w() - u.lr() * v);
                    u.slot(0, v);
                  }));
-  plugin.Add(gr::Regularizer("twin_l2")
-                 .Number({"strength", 0, 0, 1e30})
-                 .Gradient([](gr::Weight& weight) { return weight["strength"] * weight.w(); }));
+  plugin.Add(
+      gr::Regularizer("twin_l2").Number({"strength", 0, 0, 1e30}).Gradient([](gr::Weight& weight) {
+        return weight["strength"] * weight.w();
+      }));
 }
 
 GR_CPP_PLUGIN("twin_train", "1.0.0", "twins of momentum and l2", Declare);
