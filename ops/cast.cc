@@ -104,22 +104,25 @@ void Load(const From* x, V* via, int64_t n) {
   for (int64_t i = 0; i < n; ++i) via[i] = static_cast<V>(static_cast<Compute<From>>(x[i]));
 }
 
-// Elements [begin, end) of x, whatever its plain type is, as elements of y.
+template <typename To, typename V>
+void Store(const V* via, To* out, int64_t n, const CastOptions& options) {
+#ifdef __F16C__
+  if constexpr (std::is_same_v<To, Float16> && std::is_same_v<V, float>) {
+    for (; n >= 8; n -= 8, via += 8, out += 8) {
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(out),
+                       _mm256_cvtps_ph(_mm256_loadu_ps(via), _MM_FROUND_TO_NEAREST_INT));
+    }
+  }
+#endif
+  for (int64_t i = 0; i < n; ++i) out[i] = Convert<To>(via[i], options);
+}
+
+// n elements to y[at...], whatever its plain type is.
 template <typename V>
 void StoreRange(const V* via, DType to, void* y, int64_t at, int64_t n,
                 const CastOptions& options) {
-  DispatchDType(PlainTypes(), to, [&]<typename To>() {
-    To* out = static_cast<To*>(y) + at;
-#ifdef __F16C__
-    if constexpr (std::is_same_v<To, Float16> && std::is_same_v<V, float>) {
-      for (; n >= 8; n -= 8, via += 8, out += 8) {
-        _mm_storeu_si128(reinterpret_cast<__m128i*>(out),
-                         _mm256_cvtps_ph(_mm256_loadu_ps(via), _MM_FROUND_TO_NEAREST_INT));
-      }
-    }
-#endif
-    for (int64_t i = 0; i < n; ++i) out[i] = Convert<To>(via[i], options);
-  });
+  DispatchDType(PlainTypes(), to,
+                [&]<typename To>() { Store(via, static_cast<To*>(y) + at, n, options); });
 }
 
 void CastPlain(DType from, const void* x, DType to, void* y, int64_t n,
