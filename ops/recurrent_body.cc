@@ -237,7 +237,7 @@ struct Gradients {
 // Reads the steps backwards.
 class Backward {
  public:
-  Backward(BodyContext& b, Cell cell, const Direction& dir, int d) : cell_(cell), dir_(dir) {
+  Backward(BodyContext& b, Cell cell, const Direction& dir, int d) : dir_(dir) {
     const double clip = b.Float("clip", 0);
     const std::vector<Step>& steps = dir.steps();
     Expr zero = ZerosLike(steps[0].h);
@@ -346,7 +346,6 @@ class Backward {
     *dh = MatMul(ConcatAll(dz_, 1), dir_.RecurrenceRows(0, 4));
   }
 
-  Cell cell_;
   const Direction& dir_;
   std::vector<Expr> dz_;
   Expr dq_;

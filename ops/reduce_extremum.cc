@@ -18,7 +18,7 @@ struct MaxFold : SumFold<T> {
     return std::is_floating_point_v<W> ? -std::numeric_limits<W>::infinity()
                                        : std::numeric_limits<W>::lowest();
   }
-  static W Add(W a, W b) { return (b > a) | (b != b) ? b : a; }
+  static W Add(W a, W b) { return ((b > a) | (b != b)) ? b : a; }
 };
 
 template <typename T>
@@ -29,7 +29,7 @@ struct MinFold : SumFold<T> {
     return std::is_floating_point_v<W> ? std::numeric_limits<W>::infinity()
                                        : std::numeric_limits<W>::max();
   }
-  static W Add(W a, W b) { return (b < a) | (b != b) ? b : a; }
+  static W Add(W a, W b) { return ((b < a) | (b != b)) ? b : a; }
 };
 
 template <typename T>

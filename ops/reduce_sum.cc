@@ -56,7 +56,7 @@ struct LargestFold : SumFold<T> {
     return std::is_floating_point_v<W> ? -std::numeric_limits<W>::infinity()
                                        : std::numeric_limits<W>::lowest();
   }
-  static W Add(W a, W b) { return (b > a) | (b != b) ? b : a; }
+  static W Add(W a, W b) { return ((b > a) | (b != b)) ? b : a; }
   // What the exponents are taken relative to: a finite number.
   static W Finish(W total, int64_t) {
     return std::is_floating_point_v<W> &&
