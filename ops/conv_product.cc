@@ -116,7 +116,7 @@ absl::StatusOr<std::unique_ptr<Kernel>> ProductConv(PrepareContext& c, const Con
       {DNNL_ARG_SRC, a, windows},
       {DNNL_ARG_WEIGHTS, pd->weights_desc(), onednn::In(1)},
       {DNNL_ARG_DST, result, onednn::Out(0)}};
-  if (bias) arguments.push_back({DNNL_ARG_BIAS, bias, onednn::In(2)});
+  if (!onednn::DimsOf(bias).empty()) arguments.push_back({DNNL_ARG_BIAS, bias, onednn::In(2)});
   program.Add(dnnl::matmul(*pd), *pd, std::move(arguments));
   const std::string info = "windows, " + program.info();
   std::shared_ptr<const Kernel> product = onednn::MakeProgramKernel(c, std::move(program), added);
