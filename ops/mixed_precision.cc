@@ -43,9 +43,11 @@ bool Is(const Node* node, absl::string_view op, absl::string_view domain = "") {
   return node != nullptr && node->op_type() == op && node->domain() == domain;
 }
 
-std::vector<Node*> AllNodes(const Graph& graph) {
+template <typename Predicate>
+std::vector<Node*> NodesWhere(const Graph& graph, Predicate wanted) {
   std::vector<Node*> nodes;
-  for (const auto& node : graph.nodes()) nodes.push_back(node.get());
+  for (const auto& node : graph.nodes())
+    if (wanted(*node)) nodes.push_back(node.get());
   return nodes;
 }
 
@@ -94,9 +96,11 @@ absl::StatusOr<Node*> Replace(Graph& graph, const OpRegistry& registry, Node* no
 
 absl::StatusOr<bool> KeepBiases(Graph& graph, const OpRegistry& registry) {
   bool changed = false;
-  for (Node* node : AllNodes(graph)) {
-    if (!node->has_input(2) || node->output(0)->dtype() != DType::kFloat32) continue;
-    if (!Is(node, "Gemm") && !Is(node, "Conv")) continue;
+  const auto with_bias = [](const Node& node) {
+    return (Is(&node, "Gemm") || Is(&node, "Conv")) && node.has_input(2) &&
+           node.output(0)->dtype() == DType::kFloat32;
+  };
+  for (Node* node : NodesWhere(graph, with_bias)) {
     const absl::string_view op = FusedForm(*node);
     if (op.empty()) continue;
     GR_RETURN_IF_ERROR(Replace(graph, registry, node, op).status());
@@ -122,9 +126,12 @@ bool HasOutputType(const Node& node) {
 
 absl::StatusOr<bool> WriteFullResults(Graph& graph, const OpRegistry& registry) {
   bool changed = false;
-  for (Node* node : AllNodes(graph)) {
+  // Casts are erased on the way, so that the list holds none.
+  const auto product = [](const Node& node) {
+    return !FusedForm(node).empty() || HasOutputType(node);
+  };
+  for (Node* node : NodesWhere(graph, product)) {
     const absl::string_view op = FusedForm(*node);
-    if (op.empty() && !HasOutputType(*node)) continue;
     std::vector<Node*> casts;
     bool all = true;
     for (const Value* out : node->outputs()) {
@@ -158,12 +165,13 @@ absl::StatusOr<bool> WriteFullResults(Graph& graph, const OpRegistry& registry) 
 
 void RegisterMixedPrecisionOps(OpRegistry& ops) {
   using Phase = Rewrite::Phase;
-  ops.AddRewrite({"mixed-biases", Phase::kPointwise, KeepBiases});
+  ops.AddRewrite({"mixed-biases", Phase::kPointwise, KeepBiases, true});
   ops.AddRewrite({"mixed-precision", Phase::kPointwise,
                   [policy = Policy()](Graph& graph, const OpRegistry& registry) {
                     return MixPrecision(graph, registry, policy);
-                  }});
-  ops.AddRewrite({"mixed-results", Phase::kPointwise, WriteFullResults});
+                  },
+                  true});
+  ops.AddRewrite({"mixed-results", Phase::kPointwise, WriteFullResults, true});
 }
 
 }  // namespace graphrun

@@ -20,6 +20,8 @@ struct Rewrite {
   // operators around one with a kernel of its own, kPointwise gathers the elementwise rest.
   enum class Phase { kCanonical, kFuse, kPointwise } phase = Phase::kFuse;
   std::function<absl::StatusOr<bool>(Graph&, const class OpRegistry&)> run;
+  // Part of mixed precision: runs where a plan asks for that, fused or not, and nowhere else.
+  bool mixed_precision = false;
 };
 
 // Moves a tensor from one layout to another; memory of the destination that belongs to no element

@@ -41,10 +41,6 @@ class MixedPolicy {
   std::map<std::pair<std::string, std::string>, Rule> rules_;  // by domain and name
 };
 
-// The rewrites that mixed precision consists of have names that begin so; a plan runs them only
-// where it is asked for.
-inline constexpr char kMixedRewrite[] = "mixed-";
-
 // The pass. By the policy f32 nodes become bf16 ones: those that gain (kCompute), and what lies
 // between them (kFollow). Cast nodes stand on the borders; a constant is rounded at once. Graph
 // inputs and outputs, states and their successors stay f32, and so does every node that only f32

@@ -1,8 +1,6 @@
 #include "runtime/passes/pass.h"
 
-#include "absl/strings/match.h"
 #include "runtime/ir/verify.h"
-#include "runtime/passes/mixed_precision.h"
 
 namespace graphrun {
 
@@ -27,10 +25,9 @@ PassPipeline StandardPipeline(const OpRegistry& registry, bool fuse, DType preci
   for (const auto phase :
        {Rewrite::Phase::kCanonical, Rewrite::Phase::kFuse, Rewrite::Phase::kPointwise}) {
     for (const Rewrite& rewrite : registry.rewrites()) {
-      const bool is_mixed = absl::StartsWith(rewrite.name, kMixedRewrite);
-      if (rewrite.phase != phase || (is_mixed ? !mixed : !fuse)) continue;
+      if (rewrite.phase != phase || !(rewrite.mixed_precision ? mixed : fuse)) continue;
       pipeline.Add({rewrite.name, rewrite.run});
-      if (is_mixed) pipeline.Add({"dead-code", RemoveDeadCode});
+      if (rewrite.mixed_precision) pipeline.Add({"dead-code", RemoveDeadCode});
     }
     if (phase == Rewrite::Phase::kCanonical) pipeline.Add({"fold", FoldConstants});
     if (fuse) pipeline.Add({"dead-code", RemoveDeadCode});

@@ -46,5 +46,29 @@ TEST_F(PipelineTest, AGraphThatAPassBrokeIsABugThatNamesThePass) {
   EXPECT_NE(status.message().find("after pass cross"), absl::string_view::npos) << status;
 }
 
+// What decides is the declaration, whatever a rewrite is called.
+TEST_F(PipelineTest, RewritesOfMixedPrecisionRunWhereItIsAskedForOnly) {
+  std::string ran;
+  OpRegistry ops;
+  RegisterOps(ops);
+  const auto note = [&ran](char letter) {
+    return [&ran, letter](Graph&, const OpRegistry&) -> absl::StatusOr<bool> {
+      ran += letter;
+      return false;
+    };
+  };
+  ops.AddRewrite({"mixed-up", Rewrite::Phase::kFuse, note('f')});
+  ops.AddRewrite({"halves", Rewrite::Phase::kFuse, note('m'), true});
+  const auto after = [&](bool fuse, DType precision) {
+    ran.clear();
+    EXPECT_TRUE(Run(StandardPipeline(ops, fuse, precision)).ok());
+    return ran;
+  };
+  EXPECT_EQ(after(true, DType::kFloat32), "f");
+  EXPECT_EQ(after(false, DType::kFloat32), "");
+  EXPECT_EQ(after(true, DType::kBFloat16), "fm");
+  EXPECT_EQ(after(false, DType::kBFloat16), "m");
+}
+
 }  // namespace
 }  // namespace graphrun

@@ -5,7 +5,7 @@
 
 An example is each `graphrun ...` line of a block that opens with ```sh; a line that ends in a backslash goes on. All
 run in one empty folder that holds a link to models/ and a small folder mnist/ of random digits in MNIST's form, with
-the built command first on the PATH; each must succeed.
+the built command first on the PATH and $PLUGINS the folder of the built plugins; each must succeed.
 """
 
 import gzip
@@ -50,7 +50,8 @@ def write_mnist(folder):
 
 def run(command, folder, path):
     # One thread: the examples' networks are too small for more, and the machine may be busy with other tests.
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PATH": f"{path}{os.pathsep}{os.environ['PATH']}"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PATH": f"{path}{os.pathsep}{os.environ['PATH']}",
+                   "PLUGINS": str(path.parent / "plugins")}
     return subprocess.run(["bash", "-euo", "pipefail", "-c", command], cwd=folder, env=environment, check=False,
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 

@@ -28,17 +28,37 @@ bool IsInOneDnn(const void* address) {
   return dladdr(address, &info) != 0 && std::strstr(info.dli_fname, "libdnnl") != nullptr;
 }
 
+void* Allocate(std::size_t bytes, const void* caller) {
+  if (counting && !IsInOneDnn(caller)) ++allocations;
+  return std::malloc(bytes == 0 ? 1 : bytes);
+}
+
 }  // namespace
 
-// While `counting`, every `new` of this program is counted.
+// While `counting`, every `new` of this program is counted. All forms are here: a sanitizer's own
+// must not meet our `delete`.
+#define GR_CALLER __builtin_return_address(0)
 [[gnu::noinline]] void* operator new(std::size_t bytes) {
-  if (counting && !IsInOneDnn(__builtin_return_address(0))) ++allocations;
-  void* memory = std::malloc(bytes == 0 ? 1 : bytes);
+  void* memory = Allocate(bytes, GR_CALLER);
   if (memory == nullptr) std::abort();
   return memory;
 }
+[[gnu::noinline]] void* operator new[](std::size_t bytes) {
+  void* memory = Allocate(bytes, GR_CALLER);
+  if (memory == nullptr) std::abort();
+  return memory;
+}
+[[gnu::noinline]] void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept {
+  return Allocate(bytes, GR_CALLER);
+}
+[[gnu::noinline]] void* operator new[](std::size_t bytes, const std::nothrow_t&) noexcept {
+  return Allocate(bytes, GR_CALLER);
+}
 [[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete[](void* memory) noexcept { std::free(memory); }
 [[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
+#undef GR_CALLER
 
 namespace graphrun {
 namespace {
