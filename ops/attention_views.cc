@@ -53,7 +53,9 @@ void ViewAttentionBody(BodyContext& b) {
   Expr k = Viewed(b.x(1), *a, a->k, a->keys, a->width);
   Expr v = Viewed(b.x(2), *a, a->v, a->keys, a->value_width);
   Expr scores = MatMul(q, Transpose(k, {0, 1, 3, 2})) * double{a->scale};
-  if (b.has_input(3)) scores = scores + Viewed(b.x(3), *a, a->mask, a->queries, a->keys);
+  if (b.has_input(3)) {
+    scores = scores + Cast(Viewed(b.x(3), *a, a->mask, a->queries, a->keys), b.x(0).dtype());
+  }
   Expr y = MatMul(b.builder().Op("Softmax", {scores}, {{"axis", -1}}), v);
   const bool flat = b.Int("merged") == 2 && a->heads == 1;
   b.Return(flat        ? Reshape(y, {a->batch, a->queries, a->value_width})
@@ -382,9 +384,10 @@ void RegisterAttentionViewsOps(OpRegistry& ops) {
               .Input("q", "T")
               .Input("k", "T")
               .Input("v", "T")
-              .Input("mask", "T", Arity::kOptional)
+              .Input("mask", "M", Arity::kOptional)
               .Output("y", "T")
               .Types("T", kFloats)
+              .Types("M", kFloats)
               .Attr("sizes", Kind::kInts)
               .Attr("q_view", Kind::kInts)
               .Attr("k_view", Kind::kInts)

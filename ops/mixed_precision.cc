@@ -16,6 +16,7 @@ MixedPolicy Policy() {
   for (const char* op :
        {"FusedLinear", "FusedMatMul", "FusedConv", "ConvGradInput", "ConvGradWeight"})
     policy.Set(op, MixedPrecision::kCompute, {2}, own);  // biases, and what only gives its sizes
+  policy.Set("ViewAttention", MixedPrecision::kCompute, {3}, own);  // the mask
   for (const char* op : {"MaxPool", "AveragePool", "Softmax", "Transpose", "Concat", "Split",
                          "Slice", "Gather", "Expand", "Tile", "Identity", "Dropout", "Reshape",
                          "Flatten", "Squeeze", "Unsqueeze", "DepthToSpace", "SpaceToDepth"}) {

@@ -2,11 +2,8 @@
 
 #include <algorithm>
 
+#include "ops/avx512.h"
 #include "ops/vector_math.h"
-
-#if defined(__AVX512F__)
-#include <immintrin.h>
-#endif
 
 namespace graphrun {
 namespace {
@@ -15,14 +12,7 @@ namespace {
 
 constexpr int kMaxRows = 6;  // 24 sums, 4 columns of the panel and a factor: 29 of 32 registers
 
-// f(0), ..., f(kTimes - 1), unrolled, so that arrays indexed by it live in registers.
-template <int kTimes, typename F>
-inline void Unroll(F f) {
-  if constexpr (kTimes > 0) {
-    Unroll<kTimes - 1>(f);
-    f(kTimes - 1);
-  }
-}
+using avx512::Unroll;
 
 template <int kRows>
 void Tile(absl::Span<const PanelFactor> factors, int64_t row, const float* panel,
@@ -52,41 +42,8 @@ void Tile(absl::Span<const PanelFactor> factors, int64_t row, const float* panel
 
 // panel[q * 64 + j] = rows[j * ld + q] for j and q in [0, 16).
 void Transpose16(const float* rows, int64_t ld, float* panel) {
-  // Intrinsics without a mask leave gcc 12 warnings of their own.
-  constexpr __mmask16 kAll = 0xffff;
-  __m512 r[16], a[16], b[16];
-  Unroll<16>([&](int i) { r[i] = _mm512_loadu_ps(rows + i * ld); });
-  Unroll<8>([&](int i) {
-    a[2 * i] = _mm512_maskz_unpacklo_ps(kAll, r[2 * i], r[2 * i + 1]);
-    a[2 * i + 1] = _mm512_maskz_unpackhi_ps(kAll, r[2 * i], r[2 * i + 1]);
-  });
-  const auto low = [](__m512 x, __m512 y) {
-    return _mm512_castpd_ps(
-        _mm512_maskz_unpacklo_pd(0xff, _mm512_castps_pd(x), _mm512_castps_pd(y)));
-  };
-  const auto high = [](__m512 x, __m512 y) {
-    return _mm512_castpd_ps(
-        _mm512_maskz_unpackhi_pd(0xff, _mm512_castps_pd(x), _mm512_castps_pd(y)));
-  };
-  // Lane l of b[4 i + j]: column 4 l + j of rows 4 i to 4 i + 3.
-  Unroll<4>([&](int i) {
-    b[4 * i] = low(a[4 * i], a[4 * i + 2]);
-    b[4 * i + 1] = high(a[4 * i], a[4 * i + 2]);
-    b[4 * i + 2] = low(a[4 * i + 1], a[4 * i + 3]);
-    b[4 * i + 3] = high(a[4 * i + 1], a[4 * i + 3]);
-  });
-  Unroll<4>([&](int j) {
-    constexpr int kEven = 0x88, kOdd = 0xdd;
-    const __m512 even = _mm512_maskz_shuffle_f32x4(kAll, b[j], b[4 + j], kEven);
-    const __m512 odd = _mm512_maskz_shuffle_f32x4(kAll, b[j], b[4 + j], kOdd);
-    const __m512 even2 = _mm512_maskz_shuffle_f32x4(kAll, b[8 + j], b[12 + j], kEven);
-    const __m512 odd2 = _mm512_maskz_shuffle_f32x4(kAll, b[8 + j], b[12 + j], kOdd);
-    const auto store = [&](int q, __m512 x) { _mm512_storeu_ps(panel + q * kPanel, x); };
-    store(j, _mm512_maskz_shuffle_f32x4(kAll, even, even2, kEven));
-    store(4 + j, _mm512_maskz_shuffle_f32x4(kAll, odd, odd2, kEven));
-    store(8 + j, _mm512_maskz_shuffle_f32x4(kAll, even, even2, kOdd));
-    store(12 + j, _mm512_maskz_shuffle_f32x4(kAll, odd, odd2, kOdd));
-  });
+  constexpr int64_t kBytes = sizeof(float);
+  avx512::Transpose16(rows, ld * kBytes, panel, kPanel * kBytes);
 }
 
 #else

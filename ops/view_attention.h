@@ -29,8 +29,8 @@ struct ViewAttentionCase {
   bool Fits(const View& view, int64_t rows, int64_t columns, int64_t elements) const;
 };
 
-// The f32 kernel: rows of scores in a cache-sized buffer, over packed K and V. Null where vector
-// registers are too narrow for it.
+// The kernel for f32 and bf16: rows of scores in a cache-sized buffer, over packed K and V. Null
+// where the processor's vectors are too narrow or (bf16) it has no products of bf16.
 absl::StatusOr<std::unique_ptr<Kernel>> ViewAttentionKernel(PrepareContext& c);
 
 }  // namespace graphrun

@@ -100,6 +100,17 @@ TEST_F(MixedPrecisionTest, ParametersAndStatisticsOfNormalisationStayF32) {
   EXPECT_EQ(graph_->FindValue("s/bf16"), nullptr) << text;
 }
 
+TEST_F(MixedPrecisionTest, AttentionOverViewsIsBf16ButItsMask) {
+  const std::string text = Mixed(R"(g (float[2, 3, 24] x, float[3, 3] m) => (float[2, 3, 2, 4] y)
+{
+  y = ai.graphrun.ViewAttention <sizes = [2, 2, 3, 3, 4, 4], q_view = [0, 72, 4, 24],
+    k_view = [8, 72, 4, 24], v_view = [16, 72, 4, 24], mask_view = [0, 0, 0, 3], merged = 1> (x, x, x, m)
+})");
+  EXPECT_TRUE(changed_);
+  EXPECT_EQ(Count("Cast"), 2) << text;
+  EXPECT_EQ(TypeOf("m"), DType::kFloat32) << text;
+}
+
 TEST_F(MixedPrecisionTest, WhatIsMadeForOthersTypesIsLeftAlone) {
   Mixed(R"(g (double[8, 2] x) => (double[8, 2] y)
 <double[2, 2] w = {1, 2, 3, 4}>
