@@ -1,4 +1,5 @@
 // The rewrite of matrix products with what follows them into ai.graphrun.FusedLinear.
+#include "absl/container/flat_hash_set.h"
 #include "ops/post_op.h"
 #include "runtime/op/infer.h"
 #include "runtime/op/op_registry.h"
@@ -11,10 +12,13 @@ bool Is(const Node* node, absl::string_view op, absl::string_view domain = "") {
 }
 
 // Product -> Add (bias) -> Add (tensor of the same sizes) -> activation, each where only the next
-// reads it.
+// reads it. A sum that is a state's successor (a momentum) stays with the update, which makes it in
+// the one pass over the parameters that it needs anyway, and in f32.
 absl::StatusOr<bool> FuseLinear(Graph& graph, const OpRegistry& registry) {
   const OpDef* def = registry.Find(kGraphrunDomain, "FusedLinear", 0);
   bool changed = false;
+  absl::flat_hash_set<const Value*> successors;
+  for (const StateUpdate& state : graph.states()) successors.insert(state.next);
   std::vector<Node*> nodes;
   for (const auto& node : graph.nodes()) {
     const Node* n = node.get();
@@ -55,7 +59,8 @@ absl::StatusOr<bool> FuseLinear(Graph& graph, const OpRegistry& registry) {
       bias = other();
       take();
     }
-    if (other() != nullptr && other()->shape() == y->shape() && !other()->is_initializer()) {
+    if (other() != nullptr && other()->shape() == y->shape() && !other()->is_initializer() &&
+        !successors.contains(next->output(0))) {
       added = other();
       take();
     }

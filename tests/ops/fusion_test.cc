@@ -125,6 +125,16 @@ TEST_F(FusionTest, AProductTakesBiasResidualAndActivation) {
   EXPECT_EQ(Nodes(), Names{"FusedLinear"});
 }
 
+TEST_F(FusionTest, ASumThatIsTheSuccessorOfAStateStaysWithTheUpdate) {
+  Value* momentum = graph_.AddInitializer("momentum", Tensor::Zeros(DType::kFloat32, {6, 6}));
+  Expr gradient = MatMul(Input("x", {6, 8}), Input("dy", {8, 6}));
+  Expr next = builder_.Use(momentum) * 0.9 + gradient;
+  graph_.AddState(momentum, next.value());
+  Output(next * 0.1);
+  Fuse();
+  EXPECT_EQ(Nodes(), (Names{"MatMul", "Mul", "Add", "Mul"}));
+}
+
 TEST_F(FusionTest, AGemmTakesItsActivation) {
   Output(Relu(builder_.Op("Gemm", {Input("x", {3, 8}), Constant({6, 8}, -0.5f), Constant({6}, 0)},
                           {{"transB", 1}})));
