@@ -5,7 +5,7 @@
 // count_include_pad also the pads, but never what lies beyond them (ceil_mode). A window that
 // covers nothing gives 0. Kernels work on row-major tensors, on channels last and on blocks of
 // channels alike; sums are kept in at least 32 bits.
-#include "ops/pool.h"
+#include "ops/pool_planes.h"
 #include "runtime/op/op_registry.h"
 
 namespace graphrun {
@@ -30,9 +30,11 @@ struct Counts {
       }
     }
   }
+  int64_t Of(int64_t od, int64_t oh) const {
+    return along[0][static_cast<size_t>(od)] * along[1][static_cast<size_t>(oh)];
+  }
   int64_t Of(int64_t od, int64_t oh, int64_t ow) const {
-    return along[0][static_cast<size_t>(od)] * along[1][static_cast<size_t>(oh)] *
-           along[2][static_cast<size_t>(ow)];
+    return Of(od, oh) * along[2][static_cast<size_t>(ow)];
   }
 };
 
@@ -56,6 +58,24 @@ void AverageForward(const Sliding& s, const Counts& counts, const ChannelRuns& r
       });
     }
   });
+}
+
+// As above on row-major planes, in vector loops. REQUIRES: PoolsInPlanes.
+template <typename T>
+void AveragePlanes(const Sliding& s, const Counts& counts, const ChannelRuns& r, const T* x, T* y) {
+  using C = Compute<T>;
+  std::vector<C> along(counts.along[2].size());
+  for (size_t i = 0; i < along.size(); ++i) along[i] = static_cast<C>(counts.along[2][i]);
+  PoolPlanes(
+      s, r, x, C(0), [](C v) { return v; }, [](C a, C b) { return a + b; },
+      [&](int64_t od, int64_t oh, const C* sums, T* row) {
+        const C outer = static_cast<C>(counts.Of(od, oh));
+        for (int64_t ow = 0; ow < s.out[2]; ++ow) {
+          const C count = outer * along[static_cast<size_t>(ow)];
+          row[ow] = T(sums[ow] / (count > 1 ? count : C(1)));
+        }
+      },
+      y);
 }
 
 // dx: each dy divided by its count (`divide`), added to every element of its window. Threads take
@@ -105,6 +125,13 @@ void AverageBackward(const Sliding& s, const Counts& counts, bool divide, const 
 template <typename T>
 void GlobalForward(const ChannelRuns& r, const T* x, T* y) {
   using C = Compute<T>;
+  const C positions = static_cast<C>(r.positions);
+  if (r.run == 1) {
+    PoolWholePlanes(
+        r.outer(), r.positions, x, C(0), [](C v) { return v; }, [](C a, C b) { return a + b; },
+        [positions](C sum) { return T(sum / positions); }, y);
+    return;
+  }
   const int64_t stretches = (r.run + 15) / 16;
   ParallelFor(r.outer() * stretches,
               std::max<int64_t>(16384 / std::max<int64_t>(r.positions * 16, 1), 1),
@@ -118,21 +145,13 @@ void GlobalForward(const ChannelRuns& r, const T* x, T* y) {
                     for (int64_t p = 0; p < r.positions; ++p)
                       for (int64_t l = 0; l < 16; ++l)
                         sums[l] += static_cast<C>(from[p * r.run + l]);
-                  } else if (r.run == 1) {
-                    // sixteen running sums along the plane
-                    int64_t p = 0;
-                    for (; p + 16 <= r.positions; p += 16)
-                      for (int64_t l = 0; l < 16; ++l) sums[l] += static_cast<C>(from[p + l]);
-                    for (; p < r.positions; ++p) sums[0] += static_cast<C>(from[p]);
-                    for (int64_t half = 8; half > 0; half /= 2)
-                      for (int64_t l = 0; l < half; ++l) sums[l] += sums[l + half];
                   } else {
                     for (int64_t p = 0; p < r.positions; ++p)
                       for (int64_t l = 0; l < lanes; ++l)
                         sums[l] += static_cast<C>(from[p * r.run + l]);
                   }
                   for (int64_t l = 0; l < lanes; ++l)
-                    y[outer * r.run + first + l] = T(sums[l] / static_cast<C>(r.positions));
+                    y[outer * r.run + first + l] = T(sums[l] / positions);
                 }
               });
 }
@@ -148,6 +167,24 @@ Made MakeAveragePool(PrepareContext& c) {
   DispatchDType(FloatTypes(), c.input_dtype(0), [&]<typename T>() {
     kernel = MakeKernel([=](RunContext& run) {
       AverageForward(s, counts, r, run.input(0).data<T>(), run.output(0).mutable_data<T>());
+      return absl::OkStatus();
+    });
+  });
+  return kernel;
+}
+
+Made MakePlanesAveragePool(PrepareContext& c) {
+  const Dims x = c.input_dims(0);
+  GR_ASSIGN_OR_RETURN(const Sliding s, PoolSliding(c, x, c.output_dims(0), false));
+  const ChannelRuns r = TakeRuns(c, 0);
+  std::unique_ptr<Kernel> kernel;
+  if (!PoolsInPlanes(s, r)) return kernel;
+  const Counts counts(s, c.Int("count_include_pad") != 0);
+  c.Want(0, Layout());
+  c.Make(0, Layout());
+  DispatchDType(FloatTypes(), c.input_dtype(0), [&]<typename T>() {
+    kernel = MakeKernel([=](RunContext& run) {
+      AveragePlanes(s, counts, r, run.input(0).data<T>(), run.output(0).mutable_data<T>());
       return absl::OkStatus();
     });
   });
@@ -278,15 +315,8 @@ void AveragePoolGradBody(BodyContext& b) {
   b.Return(Reshape(spread, xs));
 }
 
-OpDef WithWindow(OpDef def) {
-  return std::move(def.Types("T", kFloats)
-                       .Attr("auto_pad", "NOTSET")
-                       .Attr("ceil_mode", 0)
-                       .Attr("count_include_pad", 0)
-                       .Attr("dilations", Attr::Kind::kInts)
-                       .Attr("kernel_shape", Attr::Kind::kInts)
-                       .Attr("pads", Attr::Kind::kInts)
-                       .Attr("strides", Attr::Kind::kInts));
+OpDef Declare(OpDef def) {
+  return std::move(WithPoolWindow(std::move(def.Types("T", kFloats)).Attr("count_include_pad", 0)));
 }
 
 using Ints = std::vector<int64_t>;
@@ -294,11 +324,12 @@ using Ints = std::vector<int64_t>;
 }  // namespace
 
 void RegisterAveragePoolOps(OpRegistry& ops) {
-  ops.Add(WithWindow(OpDef("AveragePool", 1))
+  ops.Add(Declare(OpDef("AveragePool", 1))
               .Versions({1, 7, 10, 11, 19, 22})
               .Input("X", "T")
               .Output("Y", "T")
               .Infer(InferAveragePool)
+              .Kernel("planes", MakePlanesAveragePool)
               .Kernel("native", MakeAveragePool)
               // dx = dy / count, spread over the window
               .Gradient([](GradContext& g) {
@@ -352,7 +383,7 @@ void RegisterAveragePoolOps(OpRegistry& ops) {
               .Try(Sample().In({2, 3, 40}))
               .Try(Sample().In({0, 3, 4})));
   ops.Add(
-      WithWindow(OpDef("AveragePoolGrad", 1, kGraphrunDomain))
+      Declare(OpDef("AveragePoolGrad", 1, kGraphrunDomain))
           .Input("DY", "T")
           .Input("X", "T")
           .Output("DX", "T")

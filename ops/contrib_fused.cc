@@ -1,7 +1,8 @@
-// Fused products and layouts of domain com.microsoft: FusedMatMul, FusedGemm, FusedConv,
-// NhwcMaxPool. All are function bodies.
+// Fused products and layouts of domain com.microsoft: FusedMatMul, FusedGemm, GemmFastGelu,
+// FusedConv, NhwcConv, NhwcFusedConv, NhwcMaxPool. All are function bodies.
 //
 // Source: github.com/microsoft/onnxruntime, docs/ContribOperators.md.
+#include "ops/window.h"
 #include "runtime/op/op_registry.h"
 
 namespace graphrun {
@@ -125,8 +126,9 @@ absl::Status InferGemm(InferContext& c) {
   return absl::OkStatus();
 }
 
-absl::Status InferNhwc(InferContext& c) {
-  const Shape& x = c.input_shape(0);
+// [N, ..., channels], the spatial sizes unknown.
+absl::Status InferChannelsLast(InferContext& c, bool same_channels) {
+  const Shape &x = c.input_shape(0), &w = c.input_shape(1);
   if (!x.has_rank()) {
     c.set_output(0, c.input_dtype(0), Shape());
     return absl::OkStatus();
@@ -135,17 +137,36 @@ absl::Status InferNhwc(InferContext& c) {
     return c.Error("the input has shape ", x.ToString(), " but must be [N, ..., C]");
   Shape y = Shape::UnknownOfRank(x.rank());
   y[0] = x[0];
-  y[x.rank() - 1] = x[x.rank() - 1];
+  if (same_channels) {
+    y[x.rank() - 1] = x[x.rank() - 1];
+  } else if (w.has_rank() && w.rank() > 0) {
+    y[x.rank() - 1] = w[0];
+  }
   c.set_output(0, c.input_dtype(0), std::move(y));
   return absl::OkStatus();
 }
+absl::Status InferNhwc(InferContext& c) { return InferChannelsLast(c, true); }
+absl::Status InferNhwcConv(InferContext& c) { return InferChannelsLast(c, false); }
 
-OpDef WithWindow(OpDef def) {
-  return def.Attr("auto_pad", "NOTSET")
-      .Attr("dilations", Attr::Kind::kInts)
-      .Attr("kernel_shape", Attr::Kind::kInts)
-      .Attr("pads", Attr::Kind::kInts)
-      .Attr("strides", Attr::Kind::kInts);
+// op(x, rest...) on channels first, for x with channels last.
+void ChannelsLast(BodyContext& b, const char* op, std::vector<Expr> rest, AttrMap attrs, Expr* y) {
+  Expr x = b.x(0);
+  if (!x.shape().has_rank()) return b.Refuse(b.Error("the input's rank is unknown"));
+  const int64_t rank = x.shape().rank();
+  std::vector<int64_t> in = {0, rank - 1}, out = {0};
+  for (int64_t a = 1; a < rank - 1; ++a) in.push_back(a);
+  for (int64_t a = 2; a < rank; ++a) out.push_back(a);
+  out.push_back(1);
+  rest.insert(rest.begin(), Transpose(x, in));
+  *y = Transpose(b.Op(op, std::move(rest), std::move(attrs)), out);
+}
+
+void NhwcConvBody(BodyContext& b) {
+  Expr y;
+  ChannelsLast(b, "Conv", {b.x(1), b.x(2)}, b.AttrsExcept({"activation", "activation_params"}), &y);
+  if (!y.is_defined()) return;
+  if (b.has_input(3)) y = y + b.x(3);
+  b.Return(Activated(b, y, b.String("activation"), b.Floats("activation_params")));
 }
 
 }  // namespace
@@ -198,6 +219,21 @@ void RegisterContribFusedOps(OpRegistry& ops) {
                    .In({3, 4})
                    .Attr("activation", "LeakyRelu")
                    .Attr("activation_alpha", 0.2f)));
+  ops.Add(OpDef("GemmFastGelu", 1, kMicrosoft)
+              .Input("X", "T")
+              .Input("W", "T")
+              .Input("bias", "T", Arity::kOptional)
+              .Output("Y", "T")
+              .Types("T", kFloats)
+              .Infer(InferFusedMatMul)
+              .Body([](BodyContext& b) {
+                Expr y = MatMul(b.x(0), b.x(1));
+                if (b.has_input(2)) y = y + b.x(2);
+                b.Return(b.Op("Gelu", {y}, {{"approximate", "tanh"}}));
+              })
+              .Try(Sample().In({2, 3, 4}).In({4, 5}).In({5}))
+              .Try(Sample().In({2, 4}).In({4, 5}))
+              .Try(Sample().In({2, 3}).In({4, 5}).Refused("A's last axis")));
   ops.Add(WithWindow(OpDef("FusedConv", 1, kMicrosoft)
                          .Input("X", "T")
                          .Input("W", "T")
@@ -226,21 +262,38 @@ void RegisterContribFusedOps(OpRegistry& ops) {
                        .In({2, 2, 3})
                        .Attr("activation", "LeakyRelu")
                        .Attr("activation_params", std::vector<float>{0.3f})));
-  ops.Add(WithWindow(OpDef("NhwcMaxPool", 1, kMicrosoft)
-                         .Input("x", "T")
-                         .Output("y", "T")
-                         .Types("T", kFloats | DTypeSet{DType::kInt8, DType::kUInt8})
-                         .Attr("ceil_mode", 0))
+  for (const bool fused : {false, true}) {
+    OpDef conv(fused ? "NhwcFusedConv" : "NhwcConv", 1, kMicrosoft);
+    conv.Input("X", "T").Input("W", "T").Input("B", "T", Arity::kOptional);
+    if (fused) conv.Input("Z", "T", Arity::kOptional);
+    conv.Output("Y", "T").Types("T", kFloats).Attr("group", 1);
+    if (fused) conv.Attr("activation", "").Attr("activation_params", Attr::Kind::kFloats);
+    conv = WithWindow(std::move(conv)).Infer(InferNhwcConv).Body(NhwcConvBody);
+    conv.Try(Sample()
+                 .In({1, 5, 4, 2})
+                 .In({3, 2, 3, 3})
+                 .In({3})
+                 .Attr("pads", std::vector<int64_t>{1, 1, 0, 0}))
+        .Try(Sample().In({2, 4, 4, 4}).In({4, 2, 2, 2}).Attr("group", 2));
+    if (fused) {
+      conv.Try(Sample()
+                   .In({1, 5, 5, 2})
+                   .In({3, 2, 3, 3})
+                   .In({3})
+                   .In({1, 3, 3, 3})
+                   .Attr("activation", "Sigmoid"));
+    }
+    ops.Add(std::move(conv));
+  }
+  ops.Add(WithPoolWindow(OpDef("NhwcMaxPool", 1, kMicrosoft)
+                             .Input("x", "T")
+                             .Output("y", "T")
+                             .Types("T", kFloats | DTypeSet{DType::kInt8, DType::kUInt8}))
               .Infer(InferNhwc)
               .Body([](BodyContext& b) {
-                Expr x = b.x();
-                if (!x.shape().has_rank()) return b.Refuse(b.Error("the input's rank is unknown"));
-                const int64_t rank = x.shape().rank();
-                std::vector<int64_t> in = {0, rank - 1}, out = {0};
-                for (int64_t a = 1; a < rank - 1; ++a) in.push_back(a);
-                for (int64_t a = 2; a < rank; ++a) out.push_back(a);
-                out.push_back(1);
-                b.Return(Transpose(b.Op("MaxPool", {Transpose(x, in)}, b.node().attrs()), out));
+                Expr y;
+                ChannelsLast(b, "MaxPool", {}, b.node().attrs(), &y);
+                if (y.is_defined()) b.Return(y);
               })
               .Try(Sample().In({1, 4, 4, 3}).Attr("kernel_shape", std::vector<int64_t>{2, 2})));
 }

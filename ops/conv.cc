@@ -275,13 +275,7 @@ absl::Status InferGradWeight(InferContext& c) {
 }
 
 OpDef WithConvAttrs(OpDef def) {
-  return std::move(def.Types("T", kFloats)
-                       .Attr("auto_pad", "NOTSET")
-                       .Attr("dilations", Attr::Kind::kInts)
-                       .Attr("group", 1)
-                       .Attr("kernel_shape", Attr::Kind::kInts)
-                       .Attr("pads", Attr::Kind::kInts)
-                       .Attr("strides", Attr::Kind::kInts));
+  return WithWindow(std::move(def.Types("T", kFloats).Attr("group", 1)));
 }
 
 using Ints = std::vector<int64_t>;

@@ -123,22 +123,13 @@ absl::StatusOr<std::unique_ptr<Kernel>> MakeQLinearConv(PrepareContext& c) {
   return kernel;
 }
 
-OpDef& WithWindow(OpDef& def) {
-  return def.Attr("auto_pad", "NOTSET")
-      .Attr("dilations", Attr::Kind::kInts)
-      .Attr("group", 1)
-      .Attr("kernel_shape", Attr::Kind::kInts)
-      .Attr("pads", Attr::Kind::kInts)
-      .Attr("strides", Attr::Kind::kInts);
-}
-
 using Ints = std::vector<int64_t>;
 
 }  // namespace
 
 void RegisterConvIntegerOps(OpRegistry& ops) {
-  OpDef integer("ConvInteger", 10);
-  WithWindow(integer)
+  OpDef integer = WithWindow(OpDef("ConvInteger", 10));
+  integer.Attr("group", 1)
       .Input("x", "T1")
       .Input("w", "T2")
       .Input("x_zero_point", "T1", Arity::kOptional)
@@ -177,8 +168,8 @@ void RegisterConvIntegerOps(OpRegistry& ops) {
                .In(SomeBytes<int8_t>({1, 2, 2}))
                .Refused("group channels"));
   ops.Add(std::move(integer));
-  OpDef linear("QLinearConv", 10);
-  WithWindow(linear)
+  OpDef linear = WithWindow(OpDef("QLinearConv", 10));
+  linear.Attr("group", 1)
       .Input("x", "T1")
       .Input("x_scale", "TS")
       .Input("x_zero_point", "T1")

@@ -363,7 +363,7 @@ void DeformConvGradient(GradContext& g) {
   g.dx(3, ReduceSum(g.dy(), axes, false));
 }
 
-OpDef WithWindow(OpDef def) {
+OpDef WithOffsets(OpDef def) {
   return def.Attr("dilations", Attr::Kind::kInts)
       .Attr("group", 1)
       .Attr("kernel_shape", Attr::Kind::kInts)
@@ -377,16 +377,16 @@ OpDef WithWindow(OpDef def) {
 
 void RegisterDeformConvOps(OpRegistry& ops) {
   using Ints = std::vector<int64_t>;
-  ops.Add(WithWindow(OpDef("DeformConvGrad", 1, kGraphrunDomain)
-                         .Input("dY", "T")
-                         .Input("X", "T")
-                         .Input("W", "T")
-                         .Input("offset", "T")
-                         .Input("mask", "T", Arity::kOptional)
-                         .Output("dX", "T")
-                         .Output("dW", "T")
-                         .Output("doffset", "T")
-                         .Output("dmask", "T", Arity::kOptional))
+  ops.Add(WithOffsets(OpDef("DeformConvGrad", 1, kGraphrunDomain)
+                          .Input("dY", "T")
+                          .Input("X", "T")
+                          .Input("W", "T")
+                          .Input("offset", "T")
+                          .Input("mask", "T", Arity::kOptional)
+                          .Output("dX", "T")
+                          .Output("dW", "T")
+                          .Output("doffset", "T")
+                          .Output("dmask", "T", Arity::kOptional))
               .Infer([](InferContext& c) {
                 for (int i = 0; i < 4; ++i) {
                   if (i < 3 || c.has_input(4)) c.set_output_type(i, c.input_type(i + 1));
@@ -401,13 +401,13 @@ void RegisterDeformConvOps(OpRegistry& ops) {
                        .In({1, 1, 2, 2})
                        .In({1, 8, 2, 2})
                        .Outputs(3)));
-  ops.Add(WithWindow(OpDef("DeformConv", 19)
-                         .Input("X", "T")
-                         .Input("W", "T")
-                         .Input("offset", "T")
-                         .Input("B", "T", Arity::kOptional)
-                         .Input("mask", "T", Arity::kOptional)
-                         .Output("Y", "T"))
+  ops.Add(WithOffsets(OpDef("DeformConv", 19)
+                          .Input("X", "T")
+                          .Input("W", "T")
+                          .Input("offset", "T")
+                          .Input("B", "T", Arity::kOptional)
+                          .Input("mask", "T", Arity::kOptional)
+                          .Output("Y", "T"))
               .Versions({19, 22})
               .Infer(InferDeformConv)
               .Kernel("native", DeformConvKernel)

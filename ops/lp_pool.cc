@@ -4,7 +4,7 @@
 // onnx__GlobalLpPool.html (1, 2, 22). Pads count as zeros. In versions 1 `p` is a float.
 #include <cmath>
 
-#include "ops/pool.h"
+#include "ops/pool_planes.h"
 #include "runtime/op/op_registry.h"
 
 namespace graphrun {
@@ -31,6 +31,26 @@ void LpPoolForward(const Sliding& s, const ChannelRuns& r, double p, const T* x,
   });
 }
 
+// As above on row-major planes, in vector loops; `global`: windows of whole planes. REQUIRES:
+// PoolsInPlanes, or global and one channel in a run.
+template <typename T, typename Lift, typename Root>
+void LpPlanes(const Sliding& s, const ChannelRuns& r, bool global, Lift lift, Root root, const T* x,
+              T* y) {
+  using C = Compute<T>;
+  const auto add = [](C a, C b) { return a + b; };
+  if (global) {
+    PoolWholePlanes(
+        r.outer(), s.in_size(), x, C(0), lift, add, [&](C sum) { return T(root(sum)); }, y);
+    return;
+  }
+  PoolPlanes(
+      s, r, x, C(0), lift, add,
+      [&](int64_t, int64_t, const C* sums, T* row) {
+        for (int64_t ow = 0; ow < s.out[2]; ++ow) row[ow] = T(root(sums[ow]));
+      },
+      y);
+}
+
 double PowerOf(const NodeContext& c) {
   const Attr* p = c.attr("p");
   if (p == nullptr) return 2;
@@ -48,6 +68,34 @@ absl::StatusOr<std::unique_ptr<Kernel>> MakeLpPool(PrepareContext& c, bool globa
   DispatchDType(FloatTypes(), c.input_dtype(0), [&]<typename T>() {
     kernel = MakeKernel([=](RunContext& run) {
       LpPoolForward(s, r, p, run.input(0).data<T>(), run.output(0).mutable_data<T>());
+      return absl::OkStatus();
+    });
+  });
+  return kernel;
+}
+
+absl::StatusOr<std::unique_ptr<Kernel>> MakePlanesLpPool(PrepareContext& c, bool global) {
+  const Dims x = c.input_dims(0);
+  GR_ASSIGN_OR_RETURN(const Sliding s, PoolSliding(c, x, c.output_dims(0), global));
+  const double p = PowerOf(c);
+  const ChannelRuns r = TakeRuns(c, 0);
+  std::unique_ptr<Kernel> kernel;
+  if (r.run != 1 || !(global || PoolsInPlanes(s, r)) || (p != 1 && p != 2)) return kernel;
+  c.Want(0, Layout());
+  c.Make(0, Layout());
+  DispatchDType(FloatTypes(), c.input_dtype(0), [&]<typename T>() {
+    using C = Compute<T>;
+    kernel = MakeKernel([=](RunContext& run) {
+      const T* from = run.input(0).data<T>();
+      T* to = run.output(0).mutable_data<T>();
+      if (p == 1) {
+        LpPlanes(
+            s, r, global, [](C v) { return std::fabs(v); }, [](C sum) { return sum; }, from, to);
+      } else {
+        LpPlanes(
+            s, r, global, [](C v) { return v * v; }, [](C sum) { return std::sqrt(sum); }, from,
+            to);
+      }
       return absl::OkStatus();
     });
   });
@@ -83,6 +131,7 @@ OpDef Declare(const char* name, int since, bool global) {
       .Output("Y", "T")
       .Types("T", kFloats)
       .Infer([global](InferContext& c) { return Infer(c, global); })
+      .Kernel("planes", [global](PrepareContext& c) { return MakePlanesLpPool(c, global); })
       .Kernel("native", [global](PrepareContext& c) { return MakeLpPool(c, global); })
       .Gradient([global](GradContext& g) { LpGradient(g, global); });
   if (since == 1) {
@@ -91,12 +140,7 @@ OpDef Declare(const char* name, int since, bool global) {
     def.Attr("p", 2);
   }
   if (global) return def;
-  return std::move(def.Attr("auto_pad", "NOTSET")
-                       .Attr("ceil_mode", 0)
-                       .Attr("dilations", Attr::Kind::kInts)
-                       .Attr("kernel_shape", Attr::Kind::kInts)
-                       .Attr("pads", Attr::Kind::kInts)
-                       .Attr("strides", Attr::Kind::kInts));
+  return WithPoolWindow(std::move(def));
 }
 
 using Ints = std::vector<int64_t>;

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "ops/max_pool_kernel.h"
+#include "ops/pool_planes.h"
 #include "runtime/op/op_registry.h"
 
 namespace graphrun {
@@ -188,6 +189,41 @@ Made MakeFastMaxPool(PrepareContext& c, bool global) {
   return kernel;
 }
 
+// Row-major planes, in vector loops.
+Made MakePlanesMaxPool(PrepareContext& c, bool global) {
+  std::unique_ptr<Kernel> kernel;
+  if (c.has_output(1)) return kernel;
+  const Dims x = c.input_dims(0);
+  GR_ASSIGN_OR_RETURN(const Sliding s, PoolSliding(c, x, c.output_dims(0), global));
+  const ChannelRuns r = TakeRuns(c, 0);
+  if (r.run != 1 || !(global || PoolsInPlanes(s, r))) return kernel;
+  c.Want(0, Layout());
+  c.Make(0, Layout());
+  DispatchDType(PoolTypes(), c.input_dtype(0), [&]<typename T>() {
+    using C = Compute<T>;
+    const auto same = [](C v) { return v; };
+    const auto larger = [](C best, C v) { return v > best ? v : best; };
+    kernel = MakeKernel([=](RunContext& run) {
+      const T* from = run.input(0).data<T>();
+      T* to = run.output(0).mutable_data<T>();
+      if (global) {
+        PoolWholePlanes(
+            r.outer(), s.in_size(), from, Smallest<T>(), same, larger,
+            [](C best) { return T(best); }, to);
+        return absl::OkStatus();
+      }
+      PoolPlanes(
+          s, r, from, Smallest<T>(), same, larger,
+          [&](int64_t, int64_t, const C* best, T* row) {
+            for (int64_t ow = 0; ow < s.out[2]; ++ow) row[ow] = T(best[ow]);
+          },
+          to);
+      return absl::OkStatus();
+    });
+  });
+  return kernel;
+}
+
 Made MakeMaxPoolGrad(PrepareContext& c) {
   const Dims x = c.input_dims(1), dy = c.input_dims(0);
   GR_ASSIGN_OR_RETURN(const Sliding s, PoolSliding(c, x, dy, c.Int("global") != 0));
@@ -245,22 +281,13 @@ void MaxPoolGradBody(BodyContext& b) {
   b.Return(Reshape(dx, ShapeOf(x)));
 }
 
-OpDef WithWindow(OpDef def) {
-  return std::move(def.Attr("auto_pad", "NOTSET")
-                       .Attr("ceil_mode", 0)
-                       .Attr("dilations", Attr::Kind::kInts)
-                       .Attr("kernel_shape", Attr::Kind::kInts)
-                       .Attr("pads", Attr::Kind::kInts)
-                       .Attr("strides", Attr::Kind::kInts));
-}
-
 using Ints = std::vector<int64_t>;
 
 }  // namespace
 
 void RegisterMaxPoolOps(OpRegistry& ops) {
   ops.Add(
-      WithWindow(OpDef("MaxPool", 1))
+      WithPoolWindow(OpDef("MaxPool", 1))
           .Versions({1, 8, 10, 11, 12, 22})
           .Input("X", "T")
           .Output("Y", "T")
@@ -269,6 +296,7 @@ void RegisterMaxPoolOps(OpRegistry& ops) {
           .Attr("storage_order", 0)
           .Infer(InferMaxPool)
           .Kernel("lanes", [](PrepareContext& c) { return MakeFastMaxPool(c, false); })
+          .Kernel("planes", [](PrepareContext& c) { return MakePlanesMaxPool(c, false); })
           .Kernel("native", [](PrepareContext& c) { return MakeMaxPool(c, false); })
           .Gradient(MaxPoolGradient)
           .Try(Sample()
@@ -314,6 +342,7 @@ void RegisterMaxPoolOps(OpRegistry& ops) {
                 return absl::OkStatus();
               })
               .Kernel("lanes", [](PrepareContext& c) { return MakeFastMaxPool(c, true); })
+              .Kernel("planes", [](PrepareContext& c) { return MakePlanesMaxPool(c, true); })
               .Kernel("native", [](PrepareContext& c) { return MakeMaxPool(c, true); })
               .Gradient([](GradContext& g) {
                 g.dx(0, g.builder().Op("MaxPoolGrad", {g.dy(), g.x()}, {{"global", 1}},
@@ -323,7 +352,7 @@ void RegisterMaxPoolOps(OpRegistry& ops) {
               .Try(Sample().In({2, 3, 4}))
               .Try(Sample().In({0, 3, 4}))
               .Try(Sample().In({3}).Refused("spatial axes")));
-  ops.Add(WithWindow(OpDef("MaxPoolGrad", 1, kGraphrunDomain))
+  ops.Add(WithPoolWindow(OpDef("MaxPoolGrad", 1, kGraphrunDomain))
               .Input("DY", "T")
               .Input("X", "T")
               .Output("DX", "T")

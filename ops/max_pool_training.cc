@@ -194,15 +194,6 @@ absl::Status InferPlaces(InferContext& c) {
   return absl::OkStatus();
 }
 
-OpDef WithWindow(OpDef def) {
-  return std::move(def.Attr("auto_pad", "NOTSET")
-                       .Attr("ceil_mode", 0)
-                       .Attr("dilations", Attr::Kind::kInts)
-                       .Attr("kernel_shape", Attr::Kind::kInts)
-                       .Attr("pads", Attr::Kind::kInts)
-                       .Attr("strides", Attr::Kind::kInts));
-}
-
 // ---- rewrite
 
 AttrMap Without(AttrMap attrs, const char* name) {
@@ -278,7 +269,7 @@ using Ints = std::vector<int64_t>;
 }  // namespace
 
 void RegisterMaxPoolTrainingOps(OpRegistry& ops) {
-  ops.Add(WithWindow(OpDef("MaxPoolPlaces", 1, kGraphrunDomain))
+  ops.Add(WithPoolWindow(OpDef("MaxPoolPlaces", 1, kGraphrunDomain))
               .Input("X", "T")
               .Output("Y", "T")
               .Output("Places", "uint8")
@@ -316,7 +307,7 @@ void RegisterMaxPoolTrainingOps(OpRegistry& ops) {
                        .Outputs(2)
                        .Attr("kernel_shape", Ints{15, 17})
                        .Refused("fewer than 255")));
-  ops.Add(WithWindow(OpDef("MaxPoolScatter", 1, kGraphrunDomain))
+  ops.Add(WithPoolWindow(OpDef("MaxPoolScatter", 1, kGraphrunDomain))
               .Input("DY", "T")
               .Input("Places", "uint8")
               .Input("X", "T")

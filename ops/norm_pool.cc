@@ -220,18 +220,12 @@ absl::Status InferBackward(InferContext& c) {
   return absl::OkStatus();
 }
 
-OpDef WithWindow(OpDef def) {
-  return std::move(def.Types("T", kFloats)
-                       .Types("T1", kFloats)
-                       .Types("T2", kFloats)
-                       .Attr("epsilon", 1e-5f)
-                       .Attr("momentum", 0.9f)
-                       .Attr("auto_pad", "NOTSET")
-                       .Attr("ceil_mode", 0)
-                       .Attr("dilations", Attr::Kind::kInts)
-                       .Attr("kernel_shape", Attr::Kind::kInts)
-                       .Attr("pads", Attr::Kind::kInts)
-                       .Attr("strides", Attr::Kind::kInts));
+OpDef Declare(OpDef def) {
+  return WithPoolWindow(std::move(def.Types("T", kFloats)
+                                      .Types("T1", kFloats)
+                                      .Types("T2", kFloats)
+                                      .Attr("epsilon", 1e-5f)
+                                      .Attr("momentum", 0.9f)));
 }
 
 // ---- rewrite
@@ -353,7 +347,7 @@ Sample ForwardSample(const Dims& x) {
 
 void RegisterNormPoolOps(OpRegistry& ops) {
   ops.Add(
-      WithWindow(OpDef("NormReluMaxPool", 1, kGraphrunDomain))
+      Declare(OpDef("NormReluMaxPool", 1, kGraphrunDomain))
           .Input("X", "T")
           .Input("scale", "T1")
           .Input("B", "T1")
@@ -372,7 +366,7 @@ void RegisterNormPoolOps(OpRegistry& ops) {
                    .Attr("kernel_shape", Ints{2, 2})
                    .Attr("strides", Ints{2, 2}))
           .Try(ForwardSample({2, 3, 6}).Attr("kernel_shape", Ints{3}).Attr("strides", Ints{3})));
-  ops.Add(WithWindow(OpDef("NormReluMaxPoolGrad", 1, kGraphrunDomain))
+  ops.Add(Declare(OpDef("NormReluMaxPoolGrad", 1, kGraphrunDomain))
               .Input("DY", "T")
               .Input("X", "T")
               .Input("scale", "T1")

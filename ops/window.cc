@@ -47,6 +47,17 @@ void Split(const NodeContext& c, int64_t total, int64_t* begin, int64_t* end) {
 
 }  // namespace
 
+OpDef WithWindow(OpDef def) {
+  return std::move(def.Attr("auto_pad", "NOTSET")
+                       .Attr("dilations", Attr::Kind::kInts)
+                       .Attr("kernel_shape", Attr::Kind::kInts)
+                       .Attr("pads", Attr::Kind::kInts)
+                       .Attr("strides", Attr::Kind::kInts));
+}
+OpDef WithPoolWindow(OpDef def) {
+  return std::move(WithWindow(std::move(def)).Attr("ceil_mode", 0));
+}
+
 std::vector<Dim> SpatialDims(const Shape& shape) {
   return std::vector<Dim>(shape.dims().begin() + 2, shape.dims().end());
 }

@@ -8,6 +8,7 @@
 #include <array>
 
 #include "runtime/op/infer_context.h"
+#include "runtime/op/op_def.h"
 
 namespace graphrun {
 
@@ -22,6 +23,10 @@ struct Window {
     return (kernel[a] - 1) * dilations[a] + 1;
   }
 };
+
+// Declares the attributes that ReadWindow reads; WithPoolWindow also declares ceil_mode.
+OpDef WithWindow(OpDef def);
+OpDef WithPoolWindow(OpDef def);
 
 // The attributes as written, checked: lengths agree with the number of spatial axes, sizes and
 // strides are positive, pads are not negative, nothing overflows. Pads are zeros where auto_pad
