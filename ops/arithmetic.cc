@@ -8,6 +8,7 @@
 // towards zero.
 #include <cmath>
 
+#include "ops/arc_math.h"
 #include "ops/elementwise.h"
 
 namespace graphrun {
@@ -46,6 +47,30 @@ T Modulo(T a, T b) {
   return r != 0 && (r < 0) != (b < 0) ? static_cast<T>(r + b) : r;
 }
 
+// Remainders of f32, params[0] telling whose sign they have: vector code where all quotients of a
+// run are small.
+void ModuloBlock(const float* const* x, int, float* y, int64_t n, const float* params) {
+  constexpr int64_t kRun = 64;
+  const bool fmod = params[0] != 0;
+  for (int64_t at = 0; at < n; at += kRun) {
+    const float *a = x[0] + at, *b = x[1] + at;
+    const int64_t m = std::min(kRun, n - at);
+    bool small = true;
+    for (int64_t i = 0; i < m; ++i)
+      small &= std::fabs(double{a[i]} / double{b[i]}) <= vm::kLargestQuotient;
+    if (!small) {
+      for (int64_t i = 0; i < m; ++i) y[at + i] = fmod ? Remainder(a[i], b[i]) : Modulo(a[i], b[i]);
+      continue;
+    }
+    GR_INDEPENDENT
+    for (int64_t i = 0; i < m; ++i) {
+      const float divisor = b[i], r = vm::RemainderInRange(a[i], divisor);
+      const bool other = !fmod && r != 0.0f && (r < 0.0f) != (divisor < 0.0f);
+      y[at + i] = other ? r + divisor : r;
+    }
+  }
+}
+
 // What two sizes make: a number, a symbol that stays as it is, or unknown.
 Dim CombineSizes(char op, const Dim& a, const Dim& b) {
   if (a.is_number() && b.is_number()) {
@@ -56,7 +81,7 @@ Dim CombineSizes(char op, const Dim& a, const Dim& b) {
     }
     int64_t r = op == '/' ? Divide(x, y) : 0;
     if (op == '+' && __builtin_add_overflow(x, y, &r)) return Dim();
-    if (op == '-') r = x - y;
+    if (op == '-' && __builtin_sub_overflow(x, y, &r)) return Dim();
     return r < 0 ? Dim() : Dim(r);
   }
   const auto is = [](const Dim& d, int64_t v) { return d.is_number() && d.value() == v; };
@@ -119,16 +144,10 @@ void RegisterMod(OpRegistry& ops) {
               .Kernel("block", BlockKernel())
               .Kernel("native", rule([](auto a, auto b) { return Modulo(a, b); },
                                      [](auto a, auto b) { return Remainder(a, b); }))
-              .PointwiseBlock(
-                  [](const float* const* x, int, float* y, int64_t n, const float* params) {
-                    for (int64_t i = 0; i < n; ++i) {
-                      y[i] =
-                          params[0] != 0 ? std::fmod(x[0][i], x[1][i]) : Modulo(x[0][i], x[1][i]);
-                    }
-                  },
-                  [](const NodeContext& c) {
-                    return std::vector<float>{static_cast<float>(c.Int("fmod"))};
-                  })
+              .PointwiseBlock(&ModuloBlock,
+                              [](const NodeContext& c) {
+                                return std::vector<float>{static_cast<float>(c.Int("fmod"))};
+                              })
               // c = a - b n with an integer n: da = dc, db = -n dc = (c - a) / b dc
               .Gradient([](GradContext& g) {
                 g.dx(0, g.dy());
@@ -140,6 +159,14 @@ void RegisterMod(OpRegistry& ops) {
                        .In(Tensor::Of<float>({4}, {2, 2, -2, -2}))
                        .Attr("fmod", 1)
                        .Gives(Tensor::Of<float>({4}, {-0.5f, 0.5f, -0.5f, 0.5f})))
+              .Try(Sample()
+                       .In(Tensor::Of<float>({6}, {-4.5f, 4.5f, -4.5f, 1e30f, -6, 3e-40f}))
+                       .In(Tensor::Of<float>({6}, {2, -2, -2, 7, 3, 2e-40f}))
+                       .NoGradient("at a step"))
+              .Try(Sample()
+                       .In(Tensor::Of<float>({2, 4}, {5, -5, 0.f, 7, 1e-30f, 8, 9, 10}))
+                       .In(Tensor::Of<float>({4}, {3, 3, 3, -0.5f}))
+                       .NoGradient("at a step"))
               .Try(Sample()
                        .In(Tensor::Of<int32_t>({6}, {-4, 7, 5, 4, -7, 8}))
                        .In(Tensor::Of<int32_t>({6}, {2, -3, 8, -2, 3, 0}))

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "ops/arc_math.h"
 #include "ops/elementwise.h"
 
 namespace graphrun {
@@ -55,23 +56,33 @@ void RegisterTrigonometryOps(OpRegistry& ops) {
               // dx = (1 + y^2) dy
               .Gradient([](GradContext& g) { g.dx(0, g.dy() * (1.0 + Square(g.y()))); })
               .Try(Sample().In({2, 3}, -1, 1)));
-  ops.Add(FloatOp("Asin", 7, {7, 22}, [](auto x) { return std::asin(x); })
+  ops.Add(FloatOp(
+              "Asin", 7, {7, 22}, [](auto x) { return std::asin(x); },
+              [](float x) { return vm::Asin(x); })
               // dx = dy / sqrt(1 - x^2)
               .Gradient([](GradContext& g) { g.dx(0, g.dy() / Sqrt(OneMinusSquare(g.x()))); })
               .Try(Sample().In({2, 3}, -0.9, 0.9)));
-  ops.Add(FloatOp("Acos", 7, {7, 22}, [](auto x) { return std::acos(x); })
+  ops.Add(FloatOp(
+              "Acos", 7, {7, 22}, [](auto x) { return std::acos(x); },
+              [](float x) { return vm::Acos(x); })
               // dx = -dy / sqrt(1 - x^2)
               .Gradient([](GradContext& g) { g.dx(0, -(g.dy() / Sqrt(OneMinusSquare(g.x())))); })
               .Try(Sample().In({2, 3}, -0.9, 0.9)));
-  ops.Add(FloatOp("Atan", 7, {7, 22}, [](auto x) { return std::atan(x); })
+  ops.Add(FloatOp(
+              "Atan", 7, {7, 22}, [](auto x) { return std::atan(x); },
+              [](float x) { return vm::Atan(x); })
               // dx = dy / (1 + x^2)
               .Gradient([](GradContext& g) { g.dx(0, g.dy() / (1.0 + Square(g.x()))); })
               .Try(Sample().In({2, 3})));
-  ops.Add(FloatOp("Sinh", 9, {9, 22}, [](auto x) { return std::sinh(x); })
+  ops.Add(FloatOp(
+              "Sinh", 9, {9, 22}, [](auto x) { return std::sinh(x); },
+              [](float x) { return vm::Sinh(x); })
               // dx = cosh(x) dy
               .Gradient([](GradContext& g) { g.dx(0, g.dy() * g.builder().Op("Cosh", {g.x()})); })
               .Try(Sample().In({2, 3})));
-  ops.Add(FloatOp("Cosh", 9, {9, 22}, [](auto x) { return std::cosh(x); })
+  ops.Add(FloatOp(
+              "Cosh", 9, {9, 22}, [](auto x) { return std::cosh(x); },
+              [](float x) { return vm::Cosh(x); })
               // dx = sinh(x) dy
               .Gradient([](GradContext& g) { g.dx(0, g.dy() * g.builder().Op("Sinh", {g.x()})); })
               .Try(Sample().In({2, 3})));
@@ -83,15 +94,21 @@ void RegisterTrigonometryOps(OpRegistry& ops) {
               .Gradient([](GradContext& g) { g.dx(0, g.dy() * OneMinusSquare(g.y())); })
               .Try(Sample().In({2, 3}))
               .Try(Sample().In({40}, -12, 12)));
-  ops.Add(FloatOp("Asinh", 9, {9, 22}, [](auto x) { return std::asinh(x); })
+  ops.Add(FloatOp(
+              "Asinh", 9, {9, 22}, [](auto x) { return std::asinh(x); },
+              [](float x) { return vm::Asinh(x); })
               // dx = dy / sqrt(x^2 + 1)
               .Gradient([](GradContext& g) { g.dx(0, g.dy() / Sqrt(Square(g.x()) + 1.0)); })
               .Try(Sample().In({2, 3})));
-  ops.Add(FloatOp("Acosh", 9, {9, 22}, [](auto x) { return std::acosh(x); })
+  ops.Add(FloatOp(
+              "Acosh", 9, {9, 22}, [](auto x) { return std::acosh(x); },
+              [](float x) { return vm::Acosh(x); })
               // dx = dy / sqrt(x^2 - 1)
               .Gradient([](GradContext& g) { g.dx(0, g.dy() / Sqrt(Square(g.x()) - 1.0)); })
               .Try(Sample().In({2, 3}, 1.5, 3)));
-  ops.Add(FloatOp("Atanh", 9, {9, 22}, [](auto x) { return std::atanh(x); })
+  ops.Add(FloatOp(
+              "Atanh", 9, {9, 22}, [](auto x) { return std::atanh(x); },
+              [](float x) { return vm::Atanh(x); })
               // dx = dy / (1 - x^2)
               .Gradient([](GradContext& g) { g.dx(0, g.dy() / OneMinusSquare(g.x())); })
               .Try(Sample().In({2, 3}, -0.8, 0.8)));

@@ -1,9 +1,11 @@
-// vector_math.h against libm in double over the whole range of floats.
+// vector_math.h and arc_math.h against libm in double over the whole range of floats.
 #include "ops/vector_math.h"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
+
+#include "ops/arc_math.h"
 
 namespace graphrun {
 namespace {
@@ -98,9 +100,63 @@ TEST(VectorMathTest, SineAndCosineAreWithinOneUlpOfOne) {
   EXPECT_LE(worst, 1.2e-7);
   EXPECT_TRUE(std::isnan(vm::SinInRange(std::numeric_limits<float>::quiet_NaN())));
 }
+TEST(VectorMathTest, AsinIsWithinThreeUlps) {
+  EXPECT_LE(WorstUlps([](float x) { return vm::Asin(x); }, [](double x) { return std::asin(x); }),
+            3);
+}
+TEST(VectorMathTest, AcosIsWithinThreeUlps) {
+  EXPECT_LE(WorstUlps([](float x) { return vm::Acos(x); }, [](double x) { return std::acos(x); }),
+            3);
+}
+TEST(VectorMathTest, AtanIsWithinThreeUlps) {
+  EXPECT_LE(WorstUlps([](float x) { return vm::Atan(x); }, [](double x) { return std::atan(x); }),
+            3);
+}
+TEST(VectorMathTest, SinhIsWithinFourUlps) {
+  EXPECT_LE(WorstUlps([](float x) { return vm::Sinh(x); }, [](double x) { return std::sinh(x); }),
+            4);
+}
+TEST(VectorMathTest, CoshIsWithinFourUlps) {
+  EXPECT_LE(WorstUlps([](float x) { return vm::Cosh(x); }, [](double x) { return std::cosh(x); }),
+            4);
+}
+TEST(VectorMathTest, AsinhIsWithinFourUlps) {
+  EXPECT_LE(WorstUlps([](float x) { return vm::Asinh(x); }, [](double x) { return std::asinh(x); }),
+            4);
+}
+TEST(VectorMathTest, AcoshIsWithinFourUlps) {
+  EXPECT_LE(WorstUlps([](float x) { return vm::Acosh(x); }, [](double x) { return std::acosh(x); }),
+            4);
+}
+TEST(VectorMathTest, AtanhIsWithinFourUlps) {
+  EXPECT_LE(WorstUlps([](float x) { return vm::Atanh(x); }, [](double x) { return std::atanh(x); }),
+            4);
+}
+TEST(VectorMathTest, RemaindersOfSmallQuotientsAreExact) {
+  uint64_t state = 1;
+  const auto next = [&] {
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    return vm::FromBits(static_cast<int32_t>(state >> 32));
+  };
+  int met = 0;
+  for (int i = 0; i < 1000000; ++i) {
+    const float a = next(), b = i % 2 != 0 ? next() : a / static_cast<float>(i + 1);
+    if (!(std::fabs(double{a} / double{b}) <= vm::kLargestQuotient)) continue;
+    ++met;
+    const float r = vm::RemainderInRange(a, b), want = std::fmod(a, b);
+    ASSERT_TRUE(r == want || (std::isnan(r) && std::isnan(want))) << a << " by " << b;
+    ASSERT_EQ(std::signbit(r), std::signbit(want)) << a << " by " << b;
+  }
+  EXPECT_GT(met, 500000);
+}
 TEST(VectorMathTest, KeepsTheSignOfZero) {
   EXPECT_TRUE(std::signbit(vm::Tanh(-0.0f)));
   EXPECT_TRUE(std::signbit(vm::Erf(-0.0f)));
+  EXPECT_TRUE(std::signbit(vm::Asin(-0.0f)));
+  EXPECT_TRUE(std::signbit(vm::Atan(-0.0f)));
+  EXPECT_TRUE(std::signbit(vm::Sinh(-0.0f)));
+  EXPECT_TRUE(std::signbit(vm::Asinh(-0.0f)));
+  EXPECT_TRUE(std::signbit(vm::Atanh(-0.0f)));
 }
 
 }  // namespace
