@@ -61,8 +61,8 @@ T ShiftRight(T a, T b) {
 }  // namespace
 
 void RegisterLogicOps(OpRegistry& ops) {
-  Logical(ops, "And", [](auto a, auto b) { return a != 0 && b != 0; });
-  Logical(ops, "Or", [](auto a, auto b) { return a != 0 || b != 0; });
+  Logical(ops, "And", [](auto a, auto b) { return (a != 0) & (b != 0); });
+  Logical(ops, "Or", [](auto a, auto b) { return (a != 0) | (b != 0); });
   Logical(ops, "Xor", [](auto a, auto b) { return (a != 0) != (b != 0); });
   const auto negate = [](auto x) { return x == 0; };
   ops.Add(OpDef("Not", 1)
