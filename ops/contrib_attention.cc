@@ -198,7 +198,9 @@ void QuantizedBody(BodyContext& b) {
 }
 
 // ---- MultiHeadAttention: query, key, value, bias, key_padding_mask, attention_bias, past_key,
-// past_value
+// past_value, past_sequence_length, cache_indirection. Where past_sequence_length is given, the
+// pasts are buffers with that many keys in them, and the presents the same buffers with the new
+// ones.
 
 absl::Status InferMultiHead(InferContext& c) {
   const Shape &q = c.input_shape(0), &k = c.input_shape(1), &v = c.input_shape(2);
@@ -214,7 +216,14 @@ absl::Status InferMultiHead(InferContext& c) {
   if (v.has_rank() && v.rank() == 3 && v[2].is_number()) value_head = Dim(v[2].value() / heads);
   if (v.has_rank() && v.rank() == 4) value_head = v[3];
   if (value_head.is_number()) width = Dim(value_head.value() * heads);
-  if (c.has_input(6)) {
+  if (c.has_input(9))
+    return c.Error("cache_indirection, the order of a beam search, is not supported: leave it out");
+  if (c.has_input(8) && !(c.has_input(6) && c.has_input(7)))
+    return c.Error("past_sequence_length is given without past_key and past_value");
+  if (c.has_input(8)) {
+    const Shape& past = c.input_shape(6);
+    total = past.has_rank() && past.rank() == 4 ? past[2] : Dim();
+  } else if (c.has_input(6)) {
     const Shape& past = c.input_shape(6);
     total = past.has_rank() && past.rank() == 4 && past[2].is_number() && total.is_number()
                 ? Dim(past[2].value() + total.value())
@@ -262,8 +271,14 @@ void MultiHeadBody(BodyContext& b) {
       v = SplitHeads(Plus(v, parts[2]), heads);
     }
   }
+  Expr past_k = b.x(6), past_v = b.x(7), past_length;
+  if (b.has_input(8)) {
+    past_length = Reshape(Cast(b.x(8), DType::kInt64), {1});
+    past_k = b.Op("Slice", {past_k, e.Ints({0}), past_length, e.Ints({2})});
+    past_v = b.Op("Slice", {past_v, e.Ints({0}), past_length, e.Ints({2})});
+  }
   Expr keys = DimOf(k, 2);
-  if (b.has_input(6)) keys = keys + DimOf(b.x(6), 2);
+  if (b.has_input(6)) keys = keys + DimOf(past_k, 2);
   Expr bias;
   if (b.has_input(4)) {
     if (!b.x(4).shape().has_rank() || b.x(4).shape().rank() > 3)
@@ -271,8 +286,16 @@ void MultiHeadBody(BodyContext& b) {
     bias = MaskBias(b, b.x(4), keys, q.dtype(), BatchOf(q));
   }
   bias = Plus(bias, b.x(5));
-  const std::vector<Expr> y = Attend(b, q, k, v, bias, b.x(6), b.x(7));
+  const std::vector<Expr> y = Attend(b, q, k, v, bias, past_k, past_v);
   std::vector<Expr> outputs = {JoinHeads(y[0]), y[1], y[2]};
+  if (past_length.is_defined()) {
+    // what the buffers have behind the keys stays
+    for (int i = 0; i < 2; ++i) {
+      Expr rest = b.Op("Slice", {b.x(6 + i), keys, e.Ints({INT64_MAX}), e.Ints({2})});
+      Expr& present = outputs[static_cast<size_t>(1 + i)];
+      present = ConcatAll({present, rest}, 2);
+    }
+  }
   outputs.resize(static_cast<size_t>(b.num_outputs()));
   b.Return(outputs);
 }
@@ -365,6 +388,8 @@ void RegisterContribAttentionOps(OpRegistry& ops) {
                      .Input("attention_bias", "T", Arity::kOptional)
                      .Input("past_key", "T", Arity::kOptional)
                      .Input("past_value", "T", Arity::kOptional)
+                     .Input("past_sequence_length", "M", Arity::kOptional)
+                     .Input("cache_indirection", "M", Arity::kOptional)
                      .Output("output", "T")
                      .Output("present_key", "T", Arity::kOptional)
                      .Output("present_value", "T", Arity::kOptional))
@@ -390,7 +415,35 @@ void RegisterContribAttentionOps(OpRegistry& ops) {
                        .In({2, 2, 3, 2})
                        .In({2, 2, 3, 2})
                        .Attr("num_heads", 2)
-                       .Outputs(3)));
+                       .Outputs(3))
+              .Try(Sample()
+                       .In({2, 1, 4})
+                       .In({2, 1, 4})
+                       .In({2, 1, 4})
+                       .None()
+                       .None()
+                       .None()
+                       .In({2, 2, 5, 2})
+                       .In({2, 2, 5, 2})
+                       .In(Tensor::Of<int32_t>({1}, {3}))
+                       .Attr("num_heads", 2)
+                       .Outputs(3))
+              // one head of size 1 with equal keys: the mean of the values so far, 2 and 4
+              .Try(Sample()
+                       .In(Tensor::Of<float>({1, 1, 1}, {1}))
+                       .In(Tensor::Of<float>({1, 1, 1}, {3}))
+                       .In(Tensor::Of<float>({1, 1, 1}, {4}))
+                       .None()
+                       .None()
+                       .None()
+                       .In(Tensor::Of<float>({1, 1, 3, 1}, {3, 8, 9}))
+                       .In(Tensor::Of<float>({1, 1, 3, 1}, {2, 5, 6}))
+                       .In(Tensor::Of<int32_t>({1}, {1}))
+                       .Attr("num_heads", 1)
+                       .Outputs(3)
+                       .Gives(Tensor::Of<float>({1, 1, 1}, {3}))
+                       .Gives(Tensor::Of<float>({1, 1, 3, 1}, {3, 3, 9}))
+                       .Gives(Tensor::Of<float>({1, 1, 3, 1}, {2, 4, 6}))));
   Tensor bytes(DType::kInt8, {4, 12});
   for (int64_t i = 0; i < bytes.num_elements(); ++i)
     bytes.mutable_data<int8_t>()[i] = static_cast<int8_t>(i * 37 % 101 - 50);

@@ -28,7 +28,6 @@ void Body(BodyContext& b) {
   const int64_t k = b.Int("K"), n = b.Int("N"), bits = b.Int("bits"), size = b.Int("block_size");
   const int64_t blocks = (k + size - 1) / size;
   Builder& e = b.builder();
-  if (b.has_input(4)) return b.Refuse(b.Error("g_idx, weights in another order, is not supported"));
   Expr zero = e.Scalar(DType::kFloat32, static_cast<double>(1 << (bits - 1)));
   if (b.has_input(3)) {
     if (b.x(3).dtype() == DType::kUInt8) {
@@ -40,8 +39,18 @@ void Body(BodyContext& b) {
     }
   }
   Expr scale = Reshape(Cast(b.x(2), DType::kFloat32), {n, blocks, 1});
-  Expr w = (Unpack(b, b.x(1), bits, {n, blocks, size}) - zero) * scale;
-  w = Slice(Reshape(w, {n, blocks * size}), {0}, {k}, {1});
+  Expr w = Unpack(b, b.x(1), bits, {n, blocks, size});
+  if (b.has_input(4)) {
+    // each column has the scale and zero point of the block that it names
+    const Expr groups = Slice(b.x(4), {0}, {k}, {0});
+    const auto spread = [&](Expr x) { return Gather(Reshape(x, {n, blocks}), groups, 1); };
+    if (b.has_input(3)) zero = spread(zero);
+    w = Slice(Reshape(w, {n, blocks * size}), {0}, {k}, {1});
+    w = (w - zero) * spread(scale);
+  } else {
+    w = (w - zero) * scale;
+    w = Slice(Reshape(w, {n, blocks * size}), {0}, {k}, {1});
+  }
   Expr y = MatMul(b.x(0), Cast(Transpose(w, {1, 0}), b.x(0).dtype()));
   b.Return(b.has_input(5) ? y + b.x(5) : y);
 }
@@ -55,7 +64,10 @@ absl::Status Infer(InferContext& c) {
     return c.Error("attributes K = ", k, ", N = ", n, ", block_size = ", size,
                    ": all must be positive, and block_size a multiple of 8");
   }
-  const Shape &a = c.input_shape(0), &w = c.input_shape(1);
+  const Shape &a = c.input_shape(0), &w = c.input_shape(1), &groups = c.input_shape(4);
+  if (groups.is_concrete() && (groups.rank() != 1 || groups[0].value() < k))
+    return c.Error("g_idx has shape ", groups.ToString(),
+                   " but must name a block for each of K = ", k, " columns");
   const Dims packed = {n, (k + size - 1) / size, size * bits / 8};
   if (w.is_concrete() && Product(w.ToDims()) != Product(packed))
     return c.Error("B has shape ", w.ToString(), " but must be ", Shape::Of(packed).ToString());
@@ -113,6 +125,23 @@ void RegisterContribNbitsOps(OpRegistry& ops) {
               .Try(Weights(Tensor::Of<uint8_t>({2, 1, 4}, {0xA9, 0, 0, 0, 0x87, 0, 0, 0}), 4)
                        .In(Tensor::Of<uint8_t>({2}, {0xF1, 0xF2}))
                        .Gives(Tensor::Of<float>({1, 2}, {98, 32.5f})))
+              // the columns' blocks the other way round: rows (9 - 1, 10 - 8), times (2, 1)
+              .Try(Sample()
+                       .In(Tensor::Of<float>({1, 9}, {0, 0, 0, 0, 0, 0, 0, 1, 10}))
+                       .In(Tensor::Of<uint8_t>({1, 2, 4}, {0, 0, 0, 0x90, 0x0A, 0, 0, 0}))
+                       .In(Tensor::Of<float>({2}, {1, 2}))
+                       .Constant()
+                       .In(Tensor::Of<uint8_t>({1}, {0x18}))
+                       .In(Tensor::Of<int32_t>({9}, {1, 1, 1, 1, 1, 1, 1, 1, 0}))
+                       .Attr("K", 9)
+                       .Attr("N", 1)
+                       .Attr("bits", 4)
+                       .Attr("block_size", 8)
+                       .Gives(Tensor::Of<float>({1, 1}, {36})))
+              .Try(Weights(Tensor::Of<uint8_t>({2, 1, 4}, {0, 0, 0, 0, 0, 0, 0, 0}), 4)
+                       .None()
+                       .In(Tensor::Of<int32_t>({1}, {0}))
+                       .Refused("a block for each"))
               // rows (1, 2) and (3, 0), less 2
               .Try(Weights(Tensor::Of<uint8_t>({2, 1, 2}, {0b1001, 0, 0b0011, 0}), 2)
                        .Gives(Tensor::Of<float>({1, 2}, {-1, -9.5f})))
