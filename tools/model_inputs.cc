@@ -168,7 +168,7 @@ std::vector<FlagSpec> InputFlags() {
        "a value: a .npy or .pb file, or numbers (x=1,2,3); an .npz without a name gives inputs by "
        "its arrays' names",
        true, 'i'},
-      {"random", "", "random numbers for inputs that have no value"},
+      {"random", "", "random values for inputs that have none"},
       {"shape", "NAME=D,D", "sizes of an input that the model leaves open", true},
       {"batch", "N", "the first axis of inputs that leave it open (1)"},
       {"seed", "N", "of random numbers (1)"}};
@@ -231,8 +231,54 @@ absl::StatusOr<Tensor> RandomTensor(const TensorType& type, uint64_t seed) {
     for (int64_t i = 0; i < n; ++i) t.mutable_data<bool>()[i] = rng.Below(2) == 1;
     known = true;
   }
+  if (type.dtype == DType::kString) {
+    for (int64_t i = 0; i < n; ++i)
+      t.mutable_data<std::string>()[i] = absl::StrCat("word", rng.Below(10));
+    known = true;
+  }
   if (!known) return UsageError("there are no random numbers of type ", DTypeName(type.dtype));
   return t;
+}
+
+absl::StatusOr<Datum> RandomDatum(const Type& type, int64_t batch, uint64_t seed) {
+  constexpr size_t kItems = 3;
+  const auto item = [&](uint64_t i) { return RandomDatum(*type.element, batch, Mix(seed, i)); };
+  if (type.is_tensor() && type.tensor.shape.has_rank()) {
+    TensorType tensor = type.tensor;
+    for (int a = 0; a < tensor.shape.rank(); ++a) {
+      if (!tensor.shape[a].is_number()) tensor.shape[a] = Dim(a == 0 ? batch : 1);
+    }
+    GR_ASSIGN_OR_RETURN(Tensor t, RandomTensor(tensor, seed));
+    return Datum(std::move(t));
+  }
+  if (type.kind == Type::Kind::kOptional && type.element != nullptr) {
+    GR_ASSIGN_OR_RETURN(Datum value, item(0));
+    return Datum::Optional(std::move(value));
+  }
+  const bool map = type.kind == Type::Kind::kMap;
+  if ((!map && type.kind != Type::Kind::kSequence) || type.element == nullptr) {
+    return UsageError("there are no random values of ", type.ToString(),
+                      "; give --input or --shape");
+  }
+  Datum all;
+  all.kind = type.kind;
+  for (size_t i = 0; i < kItems; ++i) {
+    GR_ASSIGN_OR_RETURN(Datum value, item(i));
+    all.element = value.is_tensor() ? value.tensor.dtype() : value.element;
+    all.items.push_back(std::move(value));
+  }
+  if (!map) return all;
+  all.keys = Tensor(type.key, {static_cast<int64_t>(kItems)});
+  for (size_t i = 0; i < kItems; ++i) {
+    if (type.key == DType::kString) {
+      all.keys.mutable_data<std::string>()[i] = absl::StrCat("word", i);
+    } else if (type.key == DType::kInt64) {
+      all.keys.mutable_data<int64_t>()[i] = static_cast<int64_t>(i);
+    } else {
+      return UsageError("there are no random keys of type ", DTypeName(type.key));
+    }
+  }
+  return all;
 }
 
 absl::StatusOr<Datum> ReadValue(const std::string& text, const Type& type) {
@@ -265,6 +311,7 @@ absl::StatusOr<std::vector<Datum>> ReadInputs(const Graph& graph, const Flags& f
     data[binding.first] = *std::move(value);
   }
   GR_ASSIGN_OR_RETURN(const int64_t seed, flags.Int("seed", 1, 0));
+  GR_ASSIGN_OR_RETURN(const int64_t batch, flags.Int("batch", 1, 1));
   GR_ASSIGN_OR_RETURN(const std::vector<Type> types, ConcreteInputs(graph, flags));
   std::vector<std::string> missing;
   for (size_t i = 0; i < data.size(); ++i) {
@@ -272,11 +319,8 @@ absl::StatusOr<std::vector<Datum>> ReadInputs(const Graph& graph, const Flags& f
     if (data[i].kind != Type::Kind::kUnknown || input->is_initializer()) continue;
     if (!random && !flags.On("random")) {
       missing.push_back(absl::StrCat(input->name(), " ", input->type().ToString()));
-    } else if (!types[i].is_tensor() || !types[i].tensor.shape.is_concrete()) {
-      return UsageError("input \"", input->name(), "\" is ", input->type().ToString(),
-                        ": there are no random values of that; give --input or --shape");
     } else {
-      auto value = RandomTensor(types[i].tensor, Mix(static_cast<uint64_t>(seed), i));
+      auto value = RandomDatum(types[i], batch, Mix(static_cast<uint64_t>(seed), i));
       if (!value.ok())
         return Annotate(value.status(), absl::StrCat("input \"", input->name(), "\""));
       data[i] = *std::move(value);

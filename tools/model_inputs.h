@@ -26,12 +26,17 @@ std::vector<FlagSpec> InputFlags();
 absl::StatusOr<std::vector<Type>> ConcreteInputs(const Graph& graph, const Flags& flags);
 
 // A value for each input: from --input (npy, npz, pb files or numbers), the input's default, or
-// random numbers (floats from N(0, 1), integers from 0 to 9) where --random is given or `random`.
+// a random one, as RandomDatum, where --random is given or `random`.
 // Errors: kUsage naming the inputs that have no value.
 absl::StatusOr<std::vector<Datum>> ReadInputs(const Graph& graph, const Flags& flags, bool random);
 
-// Random numbers of that type: REQUIRES a concrete tensor type.
+// Random elements of that type: floats from N(0, 1), integers from 0 to 9, strings "word0" to
+// "word9". REQUIRES a concrete tensor type. Errors: kUsage for other element types.
 absl::StatusOr<Tensor> RandomTensor(const TensorType& type, uint64_t seed);
+
+// A random value: a tensor whose open first axis is `batch` and whose other open axes are 1; three
+// items of a sequence or map; an optional that is there. Errors: kUsage for other types.
+absl::StatusOr<Datum> RandomDatum(const Type& type, int64_t batch, uint64_t seed);
 
 // A file's value: npy, pb; or "1,2,3" as numbers of that type.
 absl::StatusOr<Datum> ReadValue(const std::string& text, const Type& type);
