@@ -25,11 +25,7 @@ absl::Status OpRegistry::AddKernel(absl::string_view domain, absl::string_view n
   const auto it = defs_.find({std::string(domain), std::string(name)});
   if (it == defs_.end())
     return PluginError("there is no operator ", domain, ".", name, " to add a kernel to");
-  for (auto& [since, def] : it->second) {
-    OpDef copy = *def;
-    copy.PrependKernel(kernel);
-    *def = std::move(copy);
-  }
+  for (auto& [since, def] : it->second) def->PrependKernel(kernel);
   return absl::OkStatus();
 }
 
