@@ -65,6 +65,18 @@ absl::optional<Quantized> SingleDequantized(const Value* v) {
   return q;
 }
 
+// Bytes [m, n] as [n, m].
+Tensor TransposedBytes(const Tensor& from) {
+  const int64_t m = from.dim(0), n = from.dim(1);
+  Tensor to(from.dtype(), {n, m});
+  const auto* f = static_cast<const uint8_t*>(from.raw());
+  auto* t = static_cast<uint8_t*>(to.mutable_raw());
+  for (int64_t i = 0; i < n; ++i) {
+    for (int64_t j = 0; j < m; ++j) t[i * m + j] = f[j * n + i];
+  }
+  return to;
+}
+
 class Fuser {
  public:
   Fuser(Graph& graph, const OpRegistry& registry) : graph_(graph), registry_(registry) {}
@@ -191,10 +203,25 @@ class Fuser {
     return absl::OkStatus();
   }
 
+  // The second factor of a product: dequantised, or constants transposed after that.
+  absl::optional<Quantized> Weights(const Value* v) {
+    const Node* turn = v->producer();
+    if (!Is(turn, "Transpose")) return Dequantized(v);
+    auto q = Dequantized(turn->input(0));
+    const auto perm = turn->attrs().find("perm");
+    if (!q || !q->bytes->is_constant() || q->bytes->shape().rank() != 2 ||
+        (perm != turn->attrs().end() && !(perm->second == Attr(std::vector<int64_t>{1, 0})))) {
+      return absl::nullopt;
+    }
+    q->bytes = Constant("weights", TransposedBytes(q->bytes->initializer()));
+    q->axis = q->axis == 0 || q->axis == -2 ? 1 : 0;
+    return q;
+  }
+
   // A product of matrices is a convolution of sequences of length 1.
   absl::Status FuseGemm(Node* gemm, Node* end, const Quantized& y) {
     const auto x = SingleDequantized(gemm->input(0));
-    const auto w = Dequantized(gemm->input(1));
+    const auto w = x ? Weights(gemm->input(1)) : absl::nullopt;
     const bool transposed = NumberAttr(*gemm, "transB", 0) != 0;
     if (!x || !w || !w->bytes->is_constant() || NumberAttr(*gemm, "transA", 0) != 0 ||
         NumberAttr(*gemm, "alpha", 1) != 1 || x->bytes->shape().rank() != 2 ||
@@ -203,12 +230,7 @@ class Fuser {
     }
     const Tensor& from = w->bytes->initializer();
     const int64_t n = from.dim(transposed ? 0 : 1), k = from.dim(transposed ? 1 : 0);
-    Tensor weights(from.dtype(), {n, k, 1});
-    const auto* f = static_cast<const uint8_t*>(from.raw());
-    auto* t = static_cast<uint8_t*>(weights.mutable_raw());
-    for (int64_t i = 0; i < n; ++i) {
-      for (int64_t j = 0; j < k; ++j) t[i * k + j] = transposed ? f[i * k + j] : f[j * n + i];
-    }
+    const Tensor weights = (transposed ? from : TransposedBytes(from)).Reshaped({n, k, 1});
     absl::optional<Tensor> bias;
     if (gemm->has_input(2)) {
       bias = Bias(gemm->input(2), *x, *w, n, NumberAttr(*gemm, "beta", 1));
@@ -216,9 +238,8 @@ class Fuser {
     }
     Value* axes = Constant("axes", Tensor::Int64s({2}));
     GR_ASSIGN_OR_RETURN(Value* const long_x, Insert("Unsqueeze", "", {x->bytes, axes}, {}, end));
-    std::vector<Value*> inputs = {
-        long_x,   x->scale,   ZeroOf(*x), Constant("weights", std::move(weights)),
-        w->scale, ZeroOf(*w), y.scale,    ZeroOf(y)};
+    std::vector<Value*> inputs = {long_x,   x->scale,   ZeroOf(*x), Constant("weights", weights),
+                                  w->scale, ZeroOf(*w), y.scale,    ZeroOf(y)};
     if (bias) inputs.push_back(Constant("bias", *std::move(bias)));
     GR_ASSIGN_OR_RETURN(Value* const product,
                         Insert("QLinearConv", "", std::move(inputs), {}, end));
@@ -229,7 +250,7 @@ class Fuser {
 
   absl::Status FuseMatMul(Node* product, Node* end, const Quantized& y) {
     const auto a = SingleDequantized(product->input(0));
-    const auto b = Dequantized(product->input(1));
+    const auto b = a ? Weights(product->input(1)) : absl::nullopt;
     if (!a || !b) return absl::OkStatus();
     const int rank = b->bytes->shape().rank();
     if (!b->single() && (rank != 2 || (b->axis != 1 && b->axis != -1))) return absl::OkStatus();

@@ -114,6 +114,21 @@ TEST_F(QdqFusionTest, SoDoesOneWithTransposedWeights) {
   EXPECT_EQ(std::count(left.begin(), left.end(), "QLinearConv"), 1);
 }
 
+TEST_F(QdqFusionTest, ATransposeBehindTheWeightsGoesIntoThem) {
+  const Expr turned = Transpose(Weights({6, 8}, 0), {1, 0});
+  const Expr product = builder_.Op("MatMul", {Given("x", {3, 8}, 0.5f, 7), turned});
+  const Names left = Fused(Quantize(product, 8, 100));
+  EXPECT_EQ(left, (Names{"QLinearMatMul"}));
+}
+
+TEST_F(QdqFusionTest, SoItDoesForAGemm) {
+  const Expr turned = builder_.Op("Transpose", {Weights({6, 8}, 0)});
+  const Expr y = builder_.Op("Gemm", {Given("x", {3, 8}, 0.5f, 7), turned});
+  const Names left = Fused(Quantize(y, 8, 100));
+  EXPECT_EQ(std::count(left.begin(), left.end(), "QLinearConv"), 1);
+  EXPECT_EQ(std::count(left.begin(), left.end(), "Transpose"), 0);
+}
+
 TEST_F(QdqFusionTest, ProductsAndSumsOfBytes) {
   const Expr product =
       builder_.Op("MatMul", {Given("a", {3, 8}, 0.5f, 7), Given("b", {8, 3}, 0.25f, 128)});
