@@ -72,7 +72,6 @@ void RegisterLogicOps(OpRegistry& ops) {
               .Infer(SameAsInput)
               .InPlace(0, 0)
               .NotDifferentiable("a truth value")
-              .Kernel("block", BlockKernel())
               .Kernel("native", NativeUnary<TypeList<bool>>(negate))
               .PointwiseBlock(&UnaryBlock<decltype(negate)>)
               .Try(Sample()

@@ -224,7 +224,11 @@ void RegisterReshapeOps(OpRegistry& ops) {
                        .In(Tensor::Of<std::string>({2, 2}, {"a", "b", "c", "d"}))
                        .In(Tensor::Int64s({4})))
               .Try(Sample().In({2, 3}).In(Tensor::Int64s({4, -1})).Refused("does not take"))
-              .Try(Sample().In({2, 3}).In(Tensor::Int64s({-1, -1})).Refused("more than once")));
+              .Try(Sample().In({2, 3}).In(Tensor::Int64s({-1, -1})).Refused("more than once"))
+              .Try(Sample()
+                       .In({2})
+                       .In(Tensor::Int64s({1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2}))
+                       .Refused("at most 16")));
   ops.Add(OpDef("Flatten", 1)
               .Versions({1, 9, 11, 13, 21, 23, 24, 25})
               .Input("input", "T")

@@ -2,6 +2,8 @@
 
 #include <map>
 
+#include "runtime/base/limits.h"
+
 namespace graphrun {
 namespace {
 
@@ -120,6 +122,10 @@ absl::Status InferNode(Node& node, const OpRegistry& registry, KnownValues* know
     Value* v = node.output(i);
     auto joined = Join(declared[static_cast<size_t>(i)], v->type(), *v);
     if (!joined.ok()) return Annotate(joined.status(), node.Describe());
+    if (joined->is_tensor() && joined->tensor.shape.rank() > kMaxRank) {
+      return LimitError(node.Describe(), ": output \"", v->name(), "\" would have ",
+                        joined->tensor.shape.rank(), " axes; at most ", kMaxRank, " are supported");
+    }
     v->set_type(*std::move(joined));
   }
   return absl::OkStatus();
