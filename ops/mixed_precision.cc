@@ -13,9 +13,10 @@ MixedPolicy Policy() {
   MixedPolicy policy;
   for (const char* op : {"Gemm", "MatMul", "Conv", "ConvTranspose"})
     policy.Set(op, MixedPrecision::kCompute);
-  for (const char* op :
-       {"FusedLinear", "FusedMatMul", "FusedConv", "ConvGradInput", "ConvGradWeight"})
-    policy.Set(op, MixedPrecision::kCompute, {2}, own);  // biases, and what only gives its sizes
+  for (const char* op : {"FusedLinear", "FusedMatMul", "FusedConv"})
+    policy.Set(op, MixedPrecision::kCompute, {2}, own);  // biases
+  for (const char* op : {"ConvGradInput", "ConvGradWeight"})
+    policy.Set(op, MixedPrecision::kCompute, {}, own).SizesOnly(op, 2, own);
   policy.Set("ViewAttention", MixedPrecision::kCompute, {3}, own);  // the mask
   for (const char* op : {"MaxPool", "AveragePool", "Softmax", "Transpose", "Concat", "Split",
                          "Slice", "Gather", "Expand", "Tile", "Identity", "Dropout", "Reshape",
@@ -36,7 +37,8 @@ MixedPolicy Policy() {
       .Set("GlobalAveragePool", MixedPrecision::kReduce)
       .Set("GlobalMaxPool", MixedPrecision::kReduce)
       .Set("ReduceSum", MixedPrecision::kReduce)
-      .Set("SumTo", MixedPrecision::kReduce, {1}, own);
+      .Set("SumTo", MixedPrecision::kReduce, {}, own)
+      .SizesOnly("SumTo", 1, own);
   return policy;
 }
 

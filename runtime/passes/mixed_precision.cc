@@ -132,6 +132,7 @@ class Conversion {
       Value* in = node->inputs()[i];
       if (in == nullptr) continue;
       const int index = static_cast<int>(i);
+      if (def != nullptr && policy_.IsSizesOnly(*def, index)) continue;
       const bool want = smaller && index < node->num_inputs() && policy_.Shrinks(*def, index);
       Value* now = in;
       if (want && IsF32(in)) {
@@ -240,8 +241,20 @@ absl::Status CheckPrecision(DType precision, const std::vector<CpuFeature>& feat
 
 MixedPolicy& MixedPolicy::Set(std::string op_type, MixedPrecision how, std::vector<int> full_inputs,
                               std::string domain) {
-  rules_[{std::move(domain), std::move(op_type)}] = {how, std::move(full_inputs)};
+  Rule& rule = rules_[{std::move(domain), std::move(op_type)}];
+  rule.how = how;
+  rule.full_inputs = std::move(full_inputs);
   return *this;
+}
+
+MixedPolicy& MixedPolicy::SizesOnly(std::string op_type, int input, std::string domain) {
+  rules_[{std::move(domain), std::move(op_type)}].sizes_input = input;
+  return *this;
+}
+
+bool MixedPolicy::IsSizesOnly(const OpDef& def, int input) const {
+  const auto it = rules_.find({def.domain(), def.name()});
+  return it != rules_.end() && it->second.sizes_input == input;
 }
 
 MixedPrecision MixedPolicy::Of(const OpDef& def) const {
@@ -254,6 +267,7 @@ MixedPrecision MixedPolicy::Of(const OpDef& def) const {
 bool MixedPolicy::Shrinks(const OpDef& def, int input) const {
   const auto it = rules_.find({def.domain(), def.name()});
   if (it != rules_.end()) {
+    if (it->second.sizes_input == input) return false;
     const std::vector<int>& full = it->second.full_inputs;
     if (std::find(full.begin(), full.end(), input) != full.end()) return false;
   }

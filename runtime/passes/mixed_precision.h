@@ -29,14 +29,18 @@ class MixedPolicy {
   // biases).
   MixedPolicy& Set(std::string op_type, MixedPrecision how, std::vector<int> full_inputs = {},
                    std::string domain = "");
+  // Input `input` gives nothing but its sizes: it keeps the element type that it has.
+  MixedPolicy& SizesOnly(std::string op_type, int input, std::string domain = "");
   MixedPrecision Of(const OpDef& def) const;
   // True for an input that a bf16 node takes in bf16 (one whose element type varies).
   bool Shrinks(const OpDef& def, int input) const;
+  bool IsSizesOnly(const OpDef& def, int input) const;
 
  private:
   struct Rule {
-    MixedPrecision how;
+    MixedPrecision how = MixedPrecision::kFull;
     std::vector<int> full_inputs;
+    int sizes_input = -1;
   };
   std::map<std::pair<std::string, std::string>, Rule> rules_;  // by domain and name
 };

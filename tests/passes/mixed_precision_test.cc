@@ -111,6 +111,20 @@ TEST_F(MixedPrecisionTest, AttentionOverViewsIsBf16ButItsMask) {
   EXPECT_EQ(TypeOf("m"), DType::kFloat32) << text;
 }
 
+TEST_F(MixedPrecisionTest, WhatOnlyGivesItsSizesIsNotCast) {
+  const std::string text =
+      Mixed(R"(g (float[8, 2] x, float[8, 2] d) => (float[8, 2] y, float[8, 2] s)
+<float[2, 2] w = {1, 2, 3, 4}>
+{
+  a = MatMul(x, w)
+  y = MatMul(a, w)
+  s = ai.graphrun.SumTo(d, a)
+})");
+  EXPECT_EQ(TypeOf("a"), DType::kBFloat16) << text;
+  EXPECT_EQ(TypeOf("s"), DType::kFloat32) << text;
+  EXPECT_EQ(Count("Cast"), 2) << text;  // of x, and to y
+}
+
 TEST_F(MixedPrecisionTest, WhatIsMadeForOthersTypesIsLeftAlone) {
   Mixed(R"(g (double[8, 2] x) => (double[8, 2] y)
 <double[2, 2] w = {1, 2, 3, 4}>
