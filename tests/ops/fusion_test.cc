@@ -135,6 +135,29 @@ TEST_F(FusionTest, ASumThatIsTheSuccessorOfAStateStaysWithTheUpdate) {
   EXPECT_EQ(Nodes(), (Names{"MatMul", "Mul", "Add", "Mul"}));
 }
 
+TEST_F(FusionTest, ProductsReadMatricesTransposedThatOthersReadAsWell) {
+  Expr x = Input("x", {2, 3, 8}), w = Transpose(Input("w", {6, 8}), {1, 0});
+  Expr y = MatMul(x, w);
+  Output(y);
+  Output(builder_.Op("Gemm", {Reshape(y, {6, 6}), w}, {{"transB", int64_t{1}}}));
+  Fuse();
+  EXPECT_EQ(Nodes(),
+            (Names{"Transpose", "FusedMatMul", "Reshape", "Gemm"}));  // nobody reads the first
+}
+
+TEST_F(FusionTest, AProductWhoseResultIsTransposedExchangesItsOperands) {
+  Expr a = Input("a", {8, 3}), b = Input("b", {8, 5});
+  Output(Transpose(builder_.Op("Gemm", {a, b}, {{"transA", int64_t{1}}, {"alpha", 0.5f}}), {1, 0}));
+  Fuse();
+  EXPECT_EQ(Nodes(), Names{"Gemm"});
+}
+
+TEST_F(FusionTest, ATransposedBatchOfMatricesStaysTransposed) {
+  Output(MatMul(Input("x", {2, 3, 8}), Transpose(Input("w", {2, 6, 8}), {0, 2, 1})));
+  Fuse();
+  EXPECT_EQ(Nodes(), (Names{"Transpose", "MatMul"}));
+}
+
 TEST_F(FusionTest, AGemmTakesItsActivation) {
   Output(Relu(builder_.Op("Gemm", {Input("x", {3, 8}), Constant({6, 8}, -0.5f), Constant({6}, 0)},
                           {{"transB", 1}})));
