@@ -14,6 +14,13 @@ constexpr int kMaxRows = 6;  // 24 sums, 4 columns of the panel and a factor: 29
 
 using avx512::Unroll;
 
+// 16 floats in a register: without the barrier they are loaded again for each row of a small tile.
+inline __m512 Held(const float* from) {
+  __m512 x = _mm512_loadu_ps(from);
+  asm("" : "+v"(x));
+  return x;
+}
+
 template <int kRows>
 void Tile(absl::Span<const PanelFactor> factors, int64_t row, const float* panel,
           const float* start, int64_t start_ld, float* c, int64_t ldc) {
@@ -28,8 +35,7 @@ void Tile(absl::Span<const PanelFactor> factors, int64_t row, const float* panel
     const int64_t ld = factor.ld, step = factor.step, end = factor.k * step;
     const float* a = factor.a + row * ld;
     for (int64_t p = 0; p < end; p += step, panel += kPanel) {
-      __m512 b[4];
-      Unroll<4>([&](int v) { b[v] = _mm512_loadu_ps(panel + 16 * v); });
+      const __m512 b[4] = {Held(panel), Held(panel + 16), Held(panel + 32), Held(panel + 48)};
       Unroll<kRows>([&](int i) {
         const __m512 x = _mm512_set1_ps(a[i * ld + p]);
         Unroll<4>([&](int v) { sum[i][v] = _mm512_fmadd_ps(x, b[v], sum[i][v]); });
@@ -85,10 +91,10 @@ bool HasPanelProducts() { return kMaxRows > 1; }
 
 void PanelProduct(int64_t rows, absl::Span<const PanelFactor> factors, const float* panel,
                   const float* start, int64_t start_ld, float* c, int64_t ldc) {
-  for (int64_t row = 0; row < rows;) {
-    const int64_t left = rows - row;
-    // The last two tiles share what is left.
-    const int64_t n = left <= kMaxRows ? left : left >= 2 * kMaxRows ? kMaxRows : (left + 1) / 2;
+  // As few tiles as there must be, of nearly equal size.
+  int64_t tiles = (rows + kMaxRows - 1) / kMaxRows;
+  for (int64_t row = 0; row < rows; --tiles) {
+    const int64_t n = (rows - row + tiles - 1) / tiles;
     Dispatch<kMaxRows>(n, factors, row, panel, start == nullptr ? nullptr : start + row * start_ld,
                        start_ld, c + row * ldc, ldc);
     row += n;
