@@ -17,6 +17,14 @@ absl::Status InferSumTo(InferContext& c) {
   return absl::OkStatus();
 }
 
+// Sizes that were not surely equal when the gradient was written may be so now.
+int SameSizes(const NodeContext& c) {
+  const Node& node = c.node();
+  const Shape& x = node.input(0)->shape();
+  const bool same = x.is_concrete() && x == node.input(1)->shape();
+  return same && node.output(0)->dtype() == node.input(0)->dtype() ? 0 : -1;
+}
+
 absl::StatusOr<std::unique_ptr<Kernel>> PrepareSumTo(PrepareContext& c) {
   const Dims from = c.input_dims(0), to = c.input_dims(1);
   const size_t shift = from.size() - std::min(from.size(), to.size());
@@ -57,6 +65,7 @@ void RegisterSumToOps(OpRegistry& ops) {
               .Types("U", kAnyType)
               .Infer(InferSumTo)
               .ShapeOnly(1)
+              .NoOp(SameSizes)
               .NoGradientFor({1})
               .Kernel("native", PrepareSumTo)
               // dx = dy broadcast back
