@@ -49,18 +49,59 @@ void GeluBlock(const float* const* x, int, float* y, int64_t n, const float* par
   }
 }
 
-// dx = dy (Phi(x) + x phi(x)), or the derivative of the form with tanh
-void GeluGradient(GradContext& g) {
-  Expr x = g.x();
-  if (g.String("approximate") == "tanh") {
+// dy (Phi(x) + x phi(x)), or the same of the form with tanh
+template <bool kTanh>
+struct GeluSlope {
+  template <typename T>
+  T operator()(T dy, T x) const {
+    if constexpr (kTanh) {
+      const T t =
+          std::tanh(static_cast<T>(kRootTwoOverPi) * (x + static_cast<T>(kCubic) * x * x * x));
+      const T du = static_cast<T>(kRootTwoOverPi) * (1 + static_cast<T>(3 * kCubic) * x * x);
+      return dy * static_cast<T>(0.5) * (1 + t + x * (1 - t * t) * du);
+    } else {
+      const T cdf = static_cast<T>(0.5) * (1 + std::erf(x * static_cast<T>(kRootHalf)));
+      const T pdf = static_cast<T>(0.5 * kRootTwoOverPi) * std::exp(x * x * static_cast<T>(-0.5));
+      return dy * (cdf + x * pdf);
+    }
+  }
+};
+
+void GeluGradBlock(const float* const* x, int, float* y, int64_t n, const float* params) {
+  const float *dy = x[0], *a = x[1];
+  constexpr float kRoot = static_cast<float>(kRootTwoOverPi), kC = static_cast<float>(kCubic);
+  if (params[0] != 0) {
+    GR_INDEPENDENT
+    for (int64_t i = 0; i < n; ++i) {
+      const float v = a[i], t = vm::Tanh(kRoot * (v + kC * v * v * v));
+      const float du = kRoot * (1.0f + 3.0f * kC * v * v);
+      y[i] = dy[i] * (0.5f * (1.0f + t) + 0.5f * v * (1.0f - t * t) * du);
+    }
+  } else {
+    GR_INDEPENDENT
+    for (int64_t i = 0; i < n; ++i) {
+      const float v = a[i];
+      const float cdf = 0.5f * (1.0f + vm::Erf(v * static_cast<float>(kRootHalf)));
+      y[i] = dy[i] * (cdf + v * (0.5f * kRoot) * vm::Exp(-0.5f * v * v));
+    }
+  }
+}
+
+void GeluGradBody(BodyContext& b) {
+  Expr dy = b.x(0), x = b.x(1);
+  if (b.String("approximate") == "tanh") {
     Expr t = Tanh((x + x * x * x * kCubic) * kRootTwoOverPi);
     Expr du = (Square(x) * (3 * kCubic) + 1.0) * kRootTwoOverPi;
-    g.dx(0, g.dy() * ((t + 1.0) * 0.5 + x * 0.5 * (1.0 - Square(t)) * du));
+    b.Return(dy * ((t + 1.0) * 0.5 + x * 0.5 * (1.0 - Square(t)) * du));
   } else {
     Expr cdf = (Erf(x * kRootHalf) + 1.0) * 0.5;
     Expr pdf = Exp(Square(x) * -0.5) * (0.5 * kRootTwoOverPi);
-    g.dx(0, g.dy() * (cdf + x * pdf));
+    b.Return(dy * (cdf + x * pdf));
   }
+}
+
+std::vector<float> GeluParams(const NodeContext& c) {
+  return {c.String("approximate") == "tanh" ? 1.0f : 0.0f};
 }
 
 // With e = e^x: tanh(log(1 + e)) = n / (n + 2) where n = e (e + 2).
@@ -128,36 +169,63 @@ void RegisterSmoothActivationOps(OpRegistry& ops) {
           .Body([](BodyContext& b) { b.Return(b.x(0) * Tanh(b.Op("Softplus", {b.x(0)}))); })
           .Try(Sample().In({2, 3}))
           .Try(Sample().In({40}, -30, 30)));
-  ops.Add(FloatOp("Gelu", 20, {20}, kGelu, kGelu,
-                  [](const NodeContext& c) {
-                    return std::vector<float>{c.String("approximate") == "tanh" ? 1.0f : 0.0f};
-                  })
-              .PointwiseBlock(GeluBlock,
-                              [](const NodeContext& c) {
-                                return std::vector<float>{c.String("approximate") == "tanh" ? 1.0f
-                                                                                            : 0.0f};
-                              })
+  ops.Add(
+      FloatOp("Gelu", 20, {20}, kGelu, kGelu, GeluParams)
+          .PointwiseBlock(GeluBlock, GeluParams)
+          .Attr("approximate", "none")
+          .Infer([](InferContext& c) -> absl::Status {
+            const std::string form = c.String("approximate");
+            if (form != "none" && form != "tanh") {
+              return c.Error("attribute approximate is \"", form, "\" but must be none or tanh");
+            }
+            return SameAsInput(c);
+          })
+          // See GeluGrad; reads x
+          .Gradient([](GradContext& g) {
+            g.dx(0, g.builder().Op("GeluGrad", {g.dy(), g.x()},
+                                   {{"approximate", g.String("approximate")}}, kGraphrunDomain));
+          })
+          .Body([](BodyContext& b) {
+            Expr x = b.x(0);
+            Expr inner = b.String("approximate") == "tanh"
+                             ? Tanh((x + x * x * x * kCubic) * kRootTwoOverPi)
+                             : Erf(x * kRootHalf);
+            b.Return(x * 0.5 * (inner + 1.0));
+          })
+          .Try(Sample().In({2, 3}))
+          .Try(Sample().In({40}, -6, 6))
+          .Try(Sample().In({2, 3}).Attr("approximate", "tanh"))
+          .Try(Sample().In({2, 3}).Attr("approximate", "fast").Refused("none or tanh")));
+  ops.Add(OpDef("GeluGrad", 1, kGraphrunDomain)
+              .Input("dY", "T")
+              .Input("X", "T")
+              .Output("dX", "T")
+              .Types("T", kFloats)
               .Attr("approximate", "none")
               .Infer([](InferContext& c) -> absl::Status {
-                const std::string form = c.String("approximate");
-                if (form != "none" && form != "tanh") {
-                  return c.Error("attribute approximate is \"", form,
-                                 "\" but must be none or tanh");
+                const Shape &dy = c.input_shape(0), &x = c.input_shape(1);
+                if (dy.is_concrete() && x.is_concrete() && !(dy == x)) {
+                  return c.Error("dY has shape ", dy.ToString(), " and X ", x.ToString(),
+                                 ", which must be equal");
                 }
-                return SameAsInput(c);
+                c.set_output(0, c.input_dtype(1), x);
+                return absl::OkStatus();
               })
-              .Gradient(GeluGradient)
-              .Body([](BodyContext& b) {
-                Expr x = b.x(0);
-                Expr inner = b.String("approximate") == "tanh"
-                                 ? Tanh((x + x * x * x * kCubic) * kRootTwoOverPi)
-                                 : Erf(x * kRootHalf);
-                b.Return(x * 0.5 * (inner + 1.0));
-              })
-              .Try(Sample().In({2, 3}))
-              .Try(Sample().In({40}, -6, 6))
-              .Try(Sample().In({2, 3}).Attr("approximate", "tanh"))
-              .Try(Sample().In({2, 3}).Attr("approximate", "fast").Refused("none or tanh")));
+              .InPlace(0, 0)
+              .InPlace(1, 0)
+              .Kernel("block", BlockKernel())
+              .Kernel("native",
+                      [](PrepareContext& c) {
+                        return c.String("approximate") == "tanh"
+                                   ? NativeBinary<FloatTypes>(GeluSlope<true>())(c)
+                                   : NativeBinary<FloatTypes>(GeluSlope<false>())(c);
+                      })
+              .PointwiseBlock(GeluGradBlock, GeluParams)
+              .Body(GeluGradBody)
+              .Try(Sample().In({2, 3}).In({2, 3}))
+              .Try(Sample().In({40}).In({40}, -6, 6))
+              .Try(Sample().In({2, 30}).In({2, 30}).Attr("approximate", "tanh"))
+              .Try(Sample().In({2, 3}).In({3}).Refused("must be equal")));
   ops.Add(FloatOp(
               "Softplus", 1, {1, 22}, [](auto x) { return StableSoftplus(x); },
               [](float x) { return vm::Softplus(x); })
