@@ -1,5 +1,6 @@
 #include "runtime/passes/pass.h"
 
+#include "absl/strings/match.h"
 #include "runtime/ir/verify.h"
 
 namespace graphrun {
@@ -33,6 +34,15 @@ PassPipeline StandardPipeline(const OpRegistry& registry, bool fuse, DType preci
     if (fuse) pipeline.Add({"dead-code", RemoveDeadCode});
   }
   return pipeline;
+}
+
+absl::Status RecognizePatterns(Graph& graph, const OpRegistry& registry) {
+  PassPipeline pipeline;
+  pipeline.Add({"no-ops", RemoveNoOps}).Add({"equal-nodes", MergeEqualNodes});
+  for (const Rewrite& rewrite : registry.rewrites()) {
+    if (absl::StartsWith(rewrite.name, kPatternRewrite)) pipeline.Add({rewrite.name, rewrite.run});
+  }
+  return pipeline.Run(graph, registry);
 }
 
 }  // namespace graphrun

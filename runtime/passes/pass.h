@@ -36,6 +36,13 @@ class PassPipeline {
 PassPipeline StandardPipeline(const OpRegistry& registry, bool fuse,
                               DType precision = DType::kFloat32);
 
+// Rewrites that recognise operators which a model spells out (GELU, normalisations) have names that
+// begin so. They run in every plan, and before gradients are appended, so that these are the
+// recognised operators' own.
+inline constexpr char kPatternRewrite[] = "pattern-";
+// Merges equal nodes, then runs these rewrites; sizes need not be known.
+absl::Status RecognizePatterns(Graph& graph, const OpRegistry& registry);
+
 // ---- the passes
 
 // Removes nodes whose outputs nobody reads, and initializers without use. Graph inputs and states

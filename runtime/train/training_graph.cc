@@ -304,6 +304,7 @@ absl::StatusOr<std::shared_ptr<Graph>> BuildStep(const Graph& model, const OpReg
   TrainingForm form(model, registry, options);
   GR_RETURN_IF_ERROR(form.Specialized());
   GR_RETURN_IF_ERROR(form.ToTraining());
+  if (options.patterns) GR_RETURN_IF_ERROR(RecognizePatterns(form.graph(), registry));
   GR_RETURN_IF_ERROR(form.AttachLoss());
   UpdateBuilder updates(form, registry, options);
   GR_RETURN_IF_ERROR(updates.Gradients(kind == StepKind::kUpdate ? &result->parameters : nullptr));

@@ -38,6 +38,7 @@ struct TrainingOptions {
   Tensor class_weights;              // [classes] or undefined
   bool class_targets = false;        // the data's target is a class index, whatever the loss takes
   bool probe = false;                // builds TrainingGraph::probe as well
+  bool patterns = true;              // gradients of recognised operators (RecognizePatterns)
 };
 
 struct TrainedParameter {

@@ -236,5 +236,53 @@ agraph (double[N, 3] x) => (double[N, 1] y)
   EXPECT_EQ(KindOf(BuildTrainingGraph(*model_, registry_, options_).status()), ErrorKind::kUsage);
 }
 
+TEST_F(TrainingGraphTest, WhatAModelSpellsOutIsDifferentiatedAsTheOperatorThatIsMeant) {
+  auto model = ParseGraph(R"(<ir_version: 8, opset_import: ["" : 17]>
+agraph (double[N, 3] x) => (double[N, 1] y)
+<double[3] scale = {1, 2, 0.5}, double[3] bias = {0.1, 0, -0.3}, double[3, 1] w = {0.5, -1, 2},
+ double root = {1.4142135623730951}, double one = {1}, double half = {0.5}, double two = {2},
+ double epsilon = {0.0009765625}>
+{
+  mean = ReduceMean <axes = [-1]> (x)
+  d = Sub(x, mean)
+  square = Pow(d, two)
+  variance = ReduceMean <axes = [-1]> (square)
+  shifted = Add(variance, epsilon)
+  deviation = Sqrt(shifted)
+  hat = Div(d, deviation)
+  scaled = Mul(hat, scale)
+  n = Add(scaled, bias)
+  u = Div(n, root)
+  t = Erf(u)
+  cdf = Add(t, one)
+  twice = Mul(n, cdf)
+  gelu = Mul(twice, half)
+  y = MatMul(gelu, w)
+})");
+  ASSERT_TRUE(model.ok()) << model.status().message();
+  model_ = std::move(*model);
+  Numbers losses[2];
+  for (const bool patterns : {false, true}) {
+    options_.patterns = patterns;
+    Build();
+    std::string own;
+    for (const auto& node : graphs_.step->nodes()) {
+      if (node->op_type() == "GeluGrad" || node->op_type() == "LayerNormGrad")
+        own += node->op_type() + " ";
+    }
+    EXPECT_EQ(own, patterns ? "GeluGrad LayerNormGrad " : "");
+    for (int i = 0; i < 3; ++i) {
+      Run(*step_, 0, 5);
+      losses[patterns].push_back(step_->output(0).tensor.AsDouble(0));
+    }
+    for (const char* name : {"scale", "bias", "w"}) {
+      const Numbers numbers = State(name);
+      losses[patterns].insert(losses[patterns].end(), numbers.begin(), numbers.end());
+    }
+  }
+  EXPECT_LT(losses[0][2], losses[0][0]);
+  ExpectNear(losses[1], losses[0], "recognised and as spelt out");
+}
+
 }  // namespace
 }  // namespace graphrun
