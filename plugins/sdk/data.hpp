@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <limits>
 #include <map>
 
 #include "base.hpp"
@@ -36,36 +37,31 @@ class Rows {
   virtual void Get(int64_t row, void* const* out) const {}
 };
 
-class Dataset {
+class Dataset : public Declaration<Dataset, gr_dataset> {
  public:
   // `name`: the recipe's data.format. `suffixes`: of paths that it takes where no format is named:
   // ".db,.sqlite".
-  Dataset(const char* name, const char* suffixes) {
-    value_.struct_size = sizeof(value_);
-    value_.name = name;
-    value_.suffixes = suffixes;
-  }
-  Dataset& Doc(const char* text) {
-    value_.doc = text;
-    return *this;
-  }
+  Dataset(const char* name, const char* suffixes) : Declaration(name) { raw_.suffixes = suffixes; }
   Dataset& Open(std::function<std::unique_ptr<Rows>(const DatasetRequest&)> f) {
     open_ = std::move(f);
     return *this;
   }
   gr_dataset Freeze() {
-    value_.self = this;
-    value_.open = [](void* self, const gr_dataset_request* r, const gr_rows** rows) {
+    raw_.self = this;
+    if (!open_) return raw_;
+    raw_.open = [](void* self, const gr_dataset_request* r, const gr_rows** rows) {
       return Guard([&] {
         DatasetRequest request{
             r->path, r->target ? r->target : "", r->features ? r->features : "", {}};
         for (size_t i = 0; i < r->num_options; ++i)
           request.options[r->option_names[i]] = r->option_values[i];
-        *rows = &(new Opened(static_cast<Dataset*>(self)->open_(request)))->raw;
+        auto opened = static_cast<Dataset*>(self)->open_(request);
+        if (opened == nullptr) throw Error(GR_INTERNAL, "Open gave no rows");
+        *rows = &(new Opened(std::move(opened)))->raw;
       });
     };
-    value_.close = [](void*, const gr_rows* rows) { delete static_cast<Opened*>(rows->state); };
-    return value_;
+    raw_.close = [](void*, const gr_rows* rows) { delete static_cast<Opened*>(rows->state); };
+    return raw_;
   }
 
  private:
@@ -93,7 +89,6 @@ class Dataset {
     std::vector<gr_field> fields;
     gr_rows raw;
   };
-  gr_dataset value_ = {};
   std::function<std::unique_ptr<Rows>(const DatasetRequest&)> open_;
 };
 
@@ -121,74 +116,74 @@ struct BatchField {
   }
 };
 
-// A random change of samples of unchanged sizes, or of batches: in a specification "name:p0:p1".
-class Transform {
+// A random change of samples, or of batches: in a specification "name:p0:p1". One of Apply and
+// ApplyBatch.
+class Transform : public NumberedDeclaration<Transform, gr_transform> {
  public:
-  explicit Transform(const char* name) {
-    value_.struct_size = sizeof(value_);
-    value_.name = name;
-  }
-  Transform& Doc(const char* text) {
-    value_.doc = text;
-    return *this;
-  }
-  Transform& Number(gr::Number number) {
-    self_.numbers.push_back(number);
-    return *this;
-  }
+  explicit Transform(const char* name) : NumberedDeclaration(name) {}
   // f(numbers, random, range, sizes, input, output).
   using Function = std::function<void(const Numbers&, Random&, double range,
                                       const std::vector<int64_t>& dims, const float*, float*)>;
   Transform& Apply(Function f) {
-    self_.apply = std::move(f);
+    apply_ = std::move(f);
+    return *this;
+  }
+  // f(numbers, sizes) gives the sizes of Apply's output where they are not those of the input.
+  using DimsFunction =
+      std::function<std::vector<int64_t>(const Numbers&, const std::vector<int64_t>&)>;
+  Transform& OutputDims(DimsFunction f) {
+    output_dims_ = std::move(f);
     return *this;
   }
   using BatchFunction =
       std::function<void(const Numbers&, Random&, const std::vector<BatchField>&)>;
   Transform& ApplyBatch(BatchFunction f) {
-    self_.apply_batch = std::move(f);
+    apply_batch_ = std::move(f);
     return *this;
   }
   gr_transform Freeze() {
-    if (self_.apply_batch) {
-      value_.apply_batch = [](void* self, const double* p, gr_random* r, const gr_tensor* fields,
-                              const int32_t* roles, size_t count) {
+    FreezeNumbers();
+    if (apply_) {
+      raw_.apply = [](void* self, const double* p, gr_random* r, double range, int32_t rank,
+                      const int64_t* dims, const float* input, float* output) {
         return Guard([&] {
-          const Self& s = *static_cast<Self*>(self);
+          const Transform& t = *static_cast<Transform*>(self);
+          Random random(r);
+          t.apply_(Numbers(&t.numbers_, p), random, range, {dims, dims + rank}, input, output);
+        });
+      };
+    }
+    if (output_dims_) {
+      raw_.output_dims = [](void* self, const double* p, int32_t rank, const int64_t* dims,
+                            int32_t* out_rank, int64_t* out_dims) {
+        return Guard([&] {
+          const Transform& t = *static_cast<Transform*>(self);
+          const auto out = t.output_dims_(Numbers(&t.numbers_, p), {dims, dims + rank});
+          if (out.size() > GR_MAX_RANK) throw Error(GR_INTERNAL, "OutputDims gave over 8 sizes");
+          *out_rank = static_cast<int32_t>(out.size());
+          for (size_t i = 0; i < out.size(); ++i) out_dims[i] = out[i];
+        });
+      };
+    }
+    if (apply_batch_) {
+      raw_.apply_batch = [](void* self, const double* p, gr_random* r, const gr_tensor* fields,
+                            const int32_t* roles, size_t count) {
+        return Guard([&] {
+          const Transform& t = *static_cast<Transform*>(self);
           Random random(r);
           std::vector<BatchField> all;
           for (size_t i = 0; i < count; ++i) all.push_back({fields[i], roles[i]});
-          s.apply_batch(Numbers(&s.numbers, p), random, all);
+          t.apply_batch_(Numbers(&t.numbers_, p), random, all);
         });
       };
     }
-    parameters_ = Parameters(self_.numbers);
-    value_.params = parameters_.data();
-    value_.num_params = parameters_.size();
-    value_.self = &self_;
-    if (self_.apply) {
-      value_.apply = [](void* self, const double* p, gr_random* r, double range, int32_t rank,
-                        const int64_t* dims, const float* input, float* output) {
-        return Guard([&] {
-          const Self& s = *static_cast<Self*>(self);
-          Random random(r);
-          s.apply(Numbers(&s.numbers, p), random, range, std::vector<int64_t>(dims, dims + rank),
-                  input, output);
-        });
-      };
-    }
-    return value_;
+    return raw_;
   }
 
  private:
-  struct Self {
-    std::vector<gr::Number> numbers;
-    Function apply;
-    BatchFunction apply_batch;
-  };
-  gr_transform value_ = {};
-  Self self_;
-  std::vector<gr_parameter> parameters_;
+  Function apply_;
+  DimsFunction output_dims_;
+  BatchFunction apply_batch_;
 };
 
 // What a metric accumulates; one thread at a time.
@@ -201,39 +196,47 @@ class Accumulator {
   virtual void Reset() = 0;
 };
 
-class Metric {
+class Metric : public Declaration<Metric, gr_metric> {
  public:
-  Metric(const char* name, bool higher_is_better) {
-    value_.struct_size = sizeof(value_);
-    value_.name = name;
-    value_.higher_is_better = higher_is_better;
-  }
-  Metric& Doc(const char* text) {
-    value_.doc = text;
-    return *this;
+  Metric(const char* name, bool higher_is_better) : Declaration(name) {
+    raw_.higher_is_better = higher_is_better;
   }
   Metric& Create(std::function<std::unique_ptr<Accumulator>()> f) {
     create_ = std::move(f);
     return *this;
   }
   gr_metric Freeze() {
-    value_.self = this;
-    value_.create = [](void* self, void** state) {
-      return Guard([&] { *state = static_cast<Metric*>(self)->create_().release(); });
+    raw_.self = this;
+    raw_.create = [](void* self, void** state) {
+      return Guard([&] {
+        const Metric& m = *static_cast<Metric*>(self);
+        auto made = m.create_ ? m.create_() : nullptr;
+        if (made == nullptr) throw Error(GR_INTERNAL, "Create gave no accumulator");
+        *state = made.release();
+      });
     };
-    value_.update = [](void*, void* state, const gr_tensor* prediction, const gr_tensor* target,
-                       int32_t logits) {
+    raw_.update = [](void*, void* state, const gr_tensor* prediction, const gr_tensor* target,
+                     int32_t logits) {
       return Guard(
           [&] { static_cast<Accumulator*>(state)->Update(*prediction, *target, logits != 0); });
     };
-    value_.value = [](void*, void* state) { return static_cast<Accumulator*>(state)->Value(); };
-    value_.reset = [](void*, void* state) { static_cast<Accumulator*>(state)->Reset(); };
-    value_.destroy = [](void*, void* state) { delete static_cast<Accumulator*>(state); };
-    return value_;
+    raw_.value = [](void*, void* state) {
+      double value = std::numeric_limits<double>::quiet_NaN();
+      Drop(Guard([&] { value = static_cast<Accumulator*>(state)->Value(); }));
+      return value;
+    };
+    raw_.reset = [](void*, void* state) {
+      Drop(Guard([&] { static_cast<Accumulator*>(state)->Reset(); }));
+    };
+    raw_.destroy = [](void*, void* state) { delete static_cast<Accumulator*>(state); };
+    return raw_;
   }
 
  private:
-  gr_metric value_ = {};
+  // For functions that can tell nobody.
+  static void Drop(gr_status* status) {
+    if (status != nullptr) host().error_free(status);
+  }
   std::function<std::unique_ptr<Accumulator>()> create_;
 };
 

@@ -7,25 +7,30 @@
 
 namespace gr {
 
-// A value in the making. A default Expr is "left out"; everything built on what cannot be is, too,
-// and the host reports the first error when the function returns.
+// A value in the making. What cannot be, and everything built on it, is not defined; the host
+// reports the first error when the function returns. A default Expr is an input that is left out.
 class Expr {
  public:
   Expr() = default;
   Expr(gr_builder* builder, gr_expr id) : builder_(builder), id_(id) {}
-  gr_builder* builder() const { return builder_; }
+  // Throws for a default Expr, which belongs to none.
+  gr_builder* builder() const {
+    if (builder_ == nullptr) throw Error(GR_INTERNAL, "an operand of an expression is left out");
+    return builder_;
+  }
   gr_expr id() const { return id_; }
   bool is_defined() const { return id_ != 0; }
-  int32_t dtype() const { return host().expr->dtype(builder_, id_); }
-  int rank() const { return host().expr->rank(builder_, id_); }  // -1: unknown
-  gr_dim dim(int axis) const { return host().expr->dim(builder_, id_, axis); }
+  bool has_builder() const { return builder_ != nullptr; }
+  int32_t dtype() const { return host().expr->dtype(builder(), id_); }
+  int rank() const { return host().expr->rank(builder(), id_); }  // -1: unknown
+  gr_dim dim(int axis) const { return host().expr->dim(builder(), id_, axis); }
 
  private:
   gr_builder* builder_ = nullptr;
   gr_expr id_ = 0;
 };
 
-inline gr_builder* BuilderOf(Expr a, Expr b) { return a.builder() ? a.builder() : b.builder(); }
+inline gr_builder* BuilderOf(Expr a, Expr b) { return (a.has_builder() ? a : b).builder(); }
 inline Expr Apply(gr_unary_fn f, Expr a) { return {a.builder(), f(a.builder(), a.id())}; }
 inline Expr Apply(gr_binary_fn f, Expr a, Expr b) {
   gr_builder* builder = BuilderOf(a, b);
@@ -101,7 +106,6 @@ inline Expr DimOf(Expr a, int axis) {  // int64 [1]
   return {a.builder(), host().expr->dim_of(a.builder(), a.id(), axis)};
 }
 
-using Ints = std::vector<int64_t>;
 #define GR_WITH_INTS(name, field)                                                      \
   inline Expr name(Expr a, const Ints& v) {                                            \
     return {a.builder(), host().expr->field(a.builder(), a.id(), v.data(), v.size())}; \
@@ -129,21 +133,29 @@ inline Expr Slice(Expr a, int64_t axis, int64_t begin, int64_t end) {
 inline Expr Gather(Expr data, Expr indices, int64_t axis) {
   return {data.builder(), host().expr->gather(data.builder(), data.id(), indices.id(), axis)};
 }
+// That of the first of them that has one.
+inline gr_builder* BuilderOf(const std::vector<Expr>& values) {
+  for (const Expr& e : values) {
+    if (e.has_builder()) return e.builder();
+  }
+  return Expr().builder();
+}
 inline Expr Concat(const std::vector<Expr>& parts, int64_t axis) {
   std::vector<gr_expr> ids;
   for (const Expr& e : parts) ids.push_back(e.id());
-  gr_builder* builder = parts.at(0).builder();
+  gr_builder* builder = BuilderOf(parts);
   return {builder, host().expr->concat(builder, ids.data(), ids.size(), axis)};
 }
 
-// Any operator, of any domain ("": ai.onnx), with one output or several. The first input is there.
+// Any operator, of any domain ("": ai.onnx), with one output or several. An input that is left out
+// is Expr(); one at least is there.
 inline std::vector<Expr> Ops(const char* op_type, const std::vector<Expr>& inputs, size_t outputs,
                              const std::vector<Attr>& attrs = {}, const char* domain = "") {
   std::vector<gr_expr> in, out(outputs);
   std::vector<gr_attr> values;
   for (const Expr& e : inputs) in.push_back(e.id());
   for (const Attr& a : attrs) values.push_back(a.get());
-  gr_builder* builder = inputs.at(0).builder();
+  gr_builder* builder = BuilderOf(inputs);
   Check(host().expr->ops(builder, domain, op_type, in.data(), in.size(), values.data(),
                          values.size(), out.data(), out.size()));
   std::vector<Expr> made;
@@ -153,6 +165,17 @@ inline std::vector<Expr> Ops(const char* op_type, const std::vector<Expr>& input
 inline Expr Op(const char* op_type, const std::vector<Expr>& inputs,
                const std::vector<Attr>& attrs = {}, const char* domain = "") {
   return Ops(op_type, inputs, 1, attrs, domain)[0];
+}
+
+// A scalar, an int64 list [count], a tensor (copied), where there is no Expr yet to be like.
+inline Expr Scalar(gr_builder* builder, int32_t dtype, double value) {
+  return {builder, host().expr->scalar(builder, dtype, value)};
+}
+inline Expr List(gr_builder* builder, const Ints& values) {
+  return {builder, host().expr->ints(builder, values.data(), values.size())};
+}
+inline Expr Constant(gr_builder* builder, const gr_tensor& value) {
+  return {builder, host().expr->tensor(builder, &value)};
 }
 
 }  // namespace gr

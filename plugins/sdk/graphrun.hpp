@@ -9,11 +9,14 @@
 //   }
 //   GR_CPP_PLUGIN("example", "1.0.0", "what it is for", Declare);
 //
-// Compile with -fvisibility=hidden: the one exported symbol is graphrun_plugin.
+// The one exported symbol is graphrun_plugin where the library is linked by plugin.map, which lies
+// beside graphrun_plugin.h: CMake's target graphrun::plugin and pkg-config's graphrun-plugin say so
+// to the compiler.
 #pragma once
 
 #include "data.hpp"
 #include "operator.hpp"
+#include "pass.hpp"
 #include "train.hpp"
 
 namespace gr {
@@ -30,6 +33,7 @@ class Plugin {
   Plugin& operator=(const Plugin&) = delete;
 
   void Add(Operator part) { operators_.Add(std::move(part)); }
+  void Add(Kernel part) { kernels_.Add(std::move(part)); }
   void Add(Optimizer part) { optimizers_.Add(std::move(part)); }
   void Add(Regularizer part) { regularizers_.Add(std::move(part)); }
   void Add(Loss part) { losses_.Add(std::move(part)); }
@@ -37,9 +41,11 @@ class Plugin {
   void Add(Dataset part) { datasets_.Add(std::move(part)); }
   void Add(Transform part) { transforms_.Add(std::move(part)); }
   void Add(Metric part) { metrics_.Add(std::move(part)); }
+  void Add(Pass part) { passes_.Add(std::move(part)); }
 
   const gr_plugin* Freeze() {
     operators_.Freeze(&value_.operators, &value_.num_operators);
+    kernels_.Freeze(&value_.kernels, &value_.num_kernels);
     optimizers_.Freeze(&value_.optimizers, &value_.num_optimizers);
     regularizers_.Freeze(&value_.regularizers, &value_.num_regularizers);
     losses_.Freeze(&value_.losses, &value_.num_losses);
@@ -47,6 +53,7 @@ class Plugin {
     datasets_.Freeze(&value_.datasets, &value_.num_datasets);
     transforms_.Freeze(&value_.transforms, &value_.num_transforms);
     metrics_.Freeze(&value_.metrics, &value_.num_metrics);
+    passes_.Freeze(&value_.passes, &value_.num_passes);
     return &value_;
   }
 
@@ -69,6 +76,7 @@ class Plugin {
 
   gr_plugin value_ = {};
   Table<Operator, gr_operator> operators_;
+  Table<Kernel, gr_kernel> kernels_;
   Table<Optimizer, gr_optimizer> optimizers_;
   Table<Regularizer, gr_regularizer> regularizers_;
   Table<Loss, gr_loss> losses_;
@@ -76,6 +84,7 @@ class Plugin {
   Table<Dataset, gr_dataset> datasets_;
   Table<Transform, gr_transform> transforms_;
   Table<Metric, gr_metric> metrics_;
+  Table<Pass, gr_pass> passes_;
 };
 
 // Makes the plugin's table; it lives as long as the process, where leak checkers find it.

@@ -17,75 +17,13 @@
 #pragma once
 
 #include <functional>
-#include <mutex>
+#include <optional>
 
 #include "expr.hpp"
+#include "kernel.hpp"
+#include "sample.hpp"
 
 namespace gr {
-
-// A kernel being made. Types and sizes are known.
-class Prepare : public Node {
- public:
-  Prepare(const gr_node* node, gr_prepare* p) : Node(node), p_(p) {}
-  // This kernel does not take the node; return an empty function then.
-  void Decline() { host().kernel->decline(p_); }
-  void Scratch(int64_t bytes) { Check(host().kernel->set_scratch(p_, bytes)); }
-  const gr_tensor* constant(int i) { return host().kernel->constant(p_, i); }
-
- private:
-  gr_prepare* p_;
-};
-
-// A run of a kernel.
-class Run {
- public:
-  explicit Run(gr_run* r) : r_(r) {}
-  const gr_tensor* input(int i) const { return host().kernel->input(r_, i); }  // null: left out
-  const gr_tensor* output(int i) const { return host().kernel->output(r_, i); }
-  int64_t size(int i) const { return input(i)->num_elements; }  // of input i
-  int64_t dim(int i, int axis) const { return input(i)->dims[axis]; }
-  template <typename T>
-  const T* In(int i) const {
-    const gr_tensor* t = input(i);
-    return t == nullptr ? nullptr : static_cast<const T*>(t->data);
-  }
-  template <typename T>
-  T* Out(int i) const {
-    const gr_tensor* t = output(i);
-    return t == nullptr ? nullptr : static_cast<T*>(t->data);
-  }
-  void* scratch() const { return host().kernel->scratch(r_); }
-  uint64_t seed() const { return host().kernel->seed(r_); }
-  uint64_t step() const { return host().kernel->step(r_); }
-
-  // f(i) for each i of [0, n), by several threads where there is more than `grain` of it.
-  template <typename F>
-  void ParallelFor(int64_t n, int64_t grain, F f) const {
-    struct Call {
-      F* f;
-      std::mutex mutex;
-      std::exception_ptr error;
-    } call{&f, {}, nullptr};
-    host().kernel->parallel_for(
-        n, grain,
-        [](void* argument, int64_t begin, int64_t end) {
-          Call& c = *static_cast<Call*>(argument);
-          try {
-            for (int64_t i = begin; i < end; ++i) (*c.f)(i);
-          } catch (...) {
-            const std::lock_guard<std::mutex> lock(c.mutex);
-            c.error = std::current_exception();
-          }
-        },
-        &call);
-    if (call.error) std::rethrow_exception(call.error);
-  }
-
- private:
-  gr_run* r_;
-};
-
-using RunFunction = std::function<void(Run&)>;
 
 // Shape inference.
 class Infer : public Node {
@@ -104,6 +42,25 @@ class Infer : public Node {
     return all;
   }
   const gr_tensor* constant(int i) { return host().infer->constant(infer_, i); }
+  // An integer input's elements as sizes, symbols included, where they are known.
+  std::optional<std::vector<gr_dim>> sizes(int i) const {
+    const gr_dim* first = nullptr;
+    const int32_t count = host().infer->sizes(infer_, i, &first);
+    if (count < 0) return std::nullopt;
+    return std::vector<gr_dim>(first, first + count);
+  }
+  // The elements of an integer output that holds sizes.
+  void SetSizes(int i, const std::vector<gr_dim>& sizes) {
+    Check(host().infer->set_sizes(infer_, i, static_cast<int32_t>(sizes.size()), sizes.data()));
+  }
+  // NumPy's broadcast shape of inputs first..last; nothing where a rank is not known.
+  std::optional<std::vector<gr_dim>> Broadcast(int first, int last) const {
+    int32_t rank = -1;
+    const gr_dim* dims = nullptr;
+    Check(host().infer->broadcast(infer_, first, last, &rank, &dims));
+    if (rank < 0) return std::nullopt;
+    return std::vector<gr_dim>(dims, dims + rank);
+  }
 
  private:
   gr_infer* infer_;
@@ -123,6 +80,8 @@ class Gradient : public Node {
   Expr x(int i = 0) const { return {builder_, host().gradient->x(g_, i)}; }
   Expr y(int i = 0) const { return {builder_, host().gradient->y(g_, i)}; }
   Expr dy(int i = 0) const { return {builder_, host().gradient->dy(g_, i)}; }
+  bool has_dy(int i) const { return host().gradient->has_dy(g_, i) != 0; }  // else dy is zeros
+  gr_builder* builder() const { return builder_; }
   bool needs(int i) const { return host().gradient->needs(g_, i) != 0; }
   void dx(int i, Expr value) { host().gradient->set_dx(g_, i, value.id()); }
 
@@ -136,70 +95,16 @@ class Body : public Node {
  public:
   Body(const gr_node* node, gr_builder* builder, const gr_expr* inputs, gr_expr* outputs)
       : Node(node), builder_(builder), inputs_(inputs), outputs_(outputs) {}
-  Expr x(int i = 0) const { return {builder_, inputs_[i]}; }
-  void y(int i, Expr value) { outputs_[i] = value.id(); }
+  Expr x(int i = 0) const { return {builder_, has_input(i) ? inputs_[i] : 0}; }
+  void y(int i, Expr value) {
+    if (has_output(i)) outputs_[i] = value.id();
+  }
+  gr_builder* builder() const { return builder_; }
 
  private:
   gr_builder* builder_;
   const gr_expr* inputs_;
   gr_expr* outputs_;
-};
-
-// Inputs and attributes on which the conformance test tries the operator.
-class Sample {
- public:
-  // From N(0, 1), or uniform in [low, high): keep away from kinks and ties.
-  Sample& In(Ints dims) { return Add(GR_FILL_NORMAL, std::move(dims), 0, 1); }
-  Sample& In(Ints dims, double low, double high) {
-    return Add(GR_FILL_UNIFORM, std::move(dims), low, high);
-  }
-  Sample& None() { return Add(GR_FILL_OMITTED, {}, 0, 1); }
-  Sample& Set(gr::Attr attr) {
-    attrs_.push_back(std::move(attr));
-    return *this;
-  }
-  Sample& Outputs(int n) {
-    value_.num_outputs = n;
-    return *this;
-  }
-  Sample& NoGradient(const char* why) {
-    value_.no_gradient = why;
-    return *this;
-  }
-  Sample& Refused(const char* words) {  // inference must fail with them
-    value_.refused = words;
-    return *this;
-  }
-  gr_sample Freeze() {
-    for (size_t i = 0; i < inputs_.size(); ++i) {
-      inputs_[i].dims = dims_[i].data();
-      inputs_[i].rank = static_cast<int32_t>(dims_[i].size());
-    }
-    for (const Attr& a : attrs_) raw_attrs_.push_back(a.get());
-    value_.struct_size = sizeof(gr_sample);
-    value_.inputs = inputs_.data();
-    value_.num_inputs = inputs_.size();
-    value_.attrs = raw_attrs_.data();
-    value_.num_attrs = raw_attrs_.size();
-    return value_;
-  }
-
- private:
-  Sample& Add(int32_t fill, Ints dims, double low, double high) {
-    gr_sample_input input = {};
-    input.struct_size = sizeof(input);
-    input.fill = fill;
-    input.low = low;
-    input.high = high;
-    inputs_.push_back(input);
-    dims_.push_back(std::move(dims));
-    return *this;
-  }
-  gr_sample value_ = {};
-  std::vector<gr_sample_input> inputs_;
-  std::vector<Ints> dims_;
-  std::vector<Attr> attrs_;
-  std::vector<gr_attr> raw_attrs_;
 };
 
 class Operator {
@@ -223,6 +128,7 @@ class Operator {
   }
   // What a trained tensor that feeds the input added last is (GR_WEIGHT, GR_BIAS, ...).
   Operator& Role(int32_t role, int32_t unit_axis = 0) {
+    if (inputs_.empty()) throw Error(GR_INTERNAL, "Role comes after the Input that it is about");
     inputs_.back().role = role;
     inputs_.back().unit_axis = unit_axis;
     return *this;
@@ -242,6 +148,12 @@ class Operator {
   Operator& String(const char* name, const char* value) {
     return Attribute(gr::Attr(name, value), false);
   }
+  Operator& Ints(const char* name, gr::Ints values) {
+    return Attribute(gr::Attr(name, std::move(values)), false);
+  }
+  Operator& Floats(const char* name, std::vector<float> values) {
+    return Attribute(gr::Attr::Floats(name, std::move(values)), false);
+  }
   Operator& RequiredInt(const char* name) { return Attribute(gr::Attr(name, int64_t{0}), true); }
 
   // Shape inference: one of the three. Errors of the model are thrown as BadInput.
@@ -258,12 +170,11 @@ class Operator {
     return *this;
   }
 
-  // make(T(), prepare) gives the function that runs, for each element type of the first
-  // input.
+  // As gr::Kernel::For says.
   template <typename... T, typename F>
   Operator& Kernel(const char* name, F make) {
-    kernels_.push_back({name, {}, {}});
-    (AddType(DTypeOf<T>::value, [make](Prepare& p) -> RunFunction { return make(T(), p); }), ...);
+    kernels_.emplace_back(nullptr, name);
+    kernels_.back().template For<T...>(std::move(make));
     return *this;
   }
   Operator& Gradient(std::function<void(gr::Gradient&)> f) {
@@ -304,21 +215,11 @@ class Operator {
     std::function<void(gr::Gradient&)> gradient;
     std::function<void(gr::Body&)> body;
   };
-  using Maker = std::function<RunFunction(Prepare&)>;
-  struct KernelRow {
-    const char* name;
-    std::vector<int32_t> dtypes;
-    std::vector<Maker> makers;  // one for each
-  };
   struct TypeRow {
     const char* variable;
     std::vector<int32_t> dtypes;
   };
 
-  void AddType(int32_t dtype, Maker make) {
-    kernels_.back().dtypes.push_back(dtype);
-    kernels_.back().makers.push_back(std::move(make));
-  }
   static gr_argument Argument(const char* name, const char* type, int32_t arity) {
     gr_argument a = {};
     a.struct_size = sizeof(a);
@@ -339,7 +240,7 @@ class Operator {
   std::vector<TypeRow> types_;
   std::vector<gr::Attr> attrs_;
   std::vector<bool> required_;
-  std::vector<KernelRow> kernels_;
+  std::vector<gr::Kernel> kernels_;
   std::vector<int32_t> no_gradient_for_;
   std::vector<gr_in_place> in_place_;
   std::vector<Sample> samples_;
@@ -354,8 +255,8 @@ class Operator {
 inline gr_operator Operator::Freeze() {
   if (types_.empty()) {
     std::vector<int32_t> dtypes;
-    for (const KernelRow& k : kernels_) {
-      for (const int32_t type : k.dtypes) {
+    for (const gr::Kernel& k : kernels_) {
+      for (const int32_t type : k.dtypes()) {
         bool known = false;
         for (const int32_t d : dtypes) known = known || d == type;
         if (!known) dtypes.push_back(type);
@@ -372,32 +273,7 @@ inline gr_operator Operator::Freeze() {
     raw_attrs_.push_back({sizeof(gr_attr_spec), fallbacks_[i].name, fallbacks_[i].kind,
                           required_[i], required_[i] ? nullptr : &fallbacks_[i], ""});
   }
-  for (KernelRow& row : kernels_) {
-    gr_kernel k = {};
-    k.struct_size = sizeof(k);
-    k.name = row.name;
-    k.dtypes = row.dtypes.data();
-    k.num_dtypes = row.dtypes.size();
-    k.self = &row;
-    k.prepare = [](void* self, const gr_node* node, gr_prepare* p, void** state) {
-      return Guard([&] {
-        const KernelRow& kernel = *static_cast<KernelRow*>(self);
-        Prepare prepare(node, p);
-        for (size_t i = 0; i < kernel.dtypes.size(); ++i) {
-          if (kernel.dtypes[i] == prepare.input_dtype(0))
-            *state = new RunFunction(kernel.makers[i](prepare));
-        }
-      });
-    };
-    k.run = [](void*, const void* state, gr_run* r) {
-      return Guard([&] {
-        Run run(r);
-        (*static_cast<const RunFunction*>(state))(run);
-      });
-    };
-    k.destroy = [](void*, void* state) { delete static_cast<RunFunction*>(state); };
-    raw_kernels_.push_back(k);
-  }
+  for (gr::Kernel& k : kernels_) raw_kernels_.push_back(k.Freeze());
   for (Sample& s : samples_) raw_samples_.push_back(s.Freeze());
   value_.self = &functions_;
   if (functions_.infer) {

@@ -1,4 +1,4 @@
-// Optimizers, regularizers, losses, schedules and metrics.
+// Optimizers, regularizers, losses and schedules.
 //
 //   plugin.Add(gr::Optimizer("lion", 1e-4).Number({"beta1", 0.9, 0, 1}).Number({"beta2", 0.99, 0,
 //   1})
@@ -20,46 +20,42 @@ namespace gr {
 class Update : public Numbers {
  public:
   Update(const std::vector<Number>* declared, const double* values, gr_builder* builder,
-         const gr_update* in, gr_expr* parameter, gr_expr* slots)
+         const gr_update* in, gr_expr* parameter, gr_expr* slots, size_t num_slots)
       : Numbers(declared, values),
         builder_(builder),
         in_(in),
         parameter_(parameter),
-        slots_(slots) {}
+        slots_(slots),
+        num_slots_(num_slots) {}
   Expr w() const { return {builder_, in_->parameter}; }
   Expr g() const { return {builder_, in_->gradient}; }  // clipped, with the regularizers' terms
-  Expr slot(int i) const { return {builder_, in_->slots[i]}; }
+  Expr slot(int i) const { return {builder_, in_->slots[Checked(i)]}; }
   Expr lr() const { return {builder_, in_->lr}; }
   Expr step() const { return {builder_, in_->step}; }  // float64: 1 in the first update
   // decay^step, in double precision, as a scalar of w's element type.
   Expr PowerOfStep(double decay) const {
-    Expr base(builder_, host().expr->scalar(builder_, GR_FLOAT64, decay));
-    return CastLike(Pow(base, step()), w());
+    return CastLike(Pow(Scalar(builder_, GR_FLOAT64, decay), step()), w());
   }
   void parameter(Expr next) { *parameter_ = next.id(); }
-  void slot(int i, Expr next) { slots_[i] = next.id(); }
+  void slot(int i, Expr next) { slots_[Checked(i)] = next.id(); }
 
  private:
+  size_t Checked(int i) const {
+    if (i < 0 || static_cast<size_t>(i) >= num_slots_)
+      throw Error(GR_INTERNAL, "the optimizer declares no slot " + std::to_string(i));
+    return static_cast<size_t>(i);
+  }
   gr_builder* builder_;
   const gr_update* in_;
   gr_expr* parameter_;
   gr_expr* slots_;
+  size_t num_slots_;
 };
 
-class Optimizer {
+class Optimizer : public NumberedDeclaration<Optimizer, gr_optimizer> {
  public:
-  Optimizer(const char* name, double default_lr) {
-    value_.struct_size = sizeof(value_);
-    value_.name = name;
-    value_.default_lr = default_lr;
-  }
-  Optimizer& Doc(const char* text) {
-    value_.doc = text;
-    return *this;
-  }
-  Optimizer& Number(gr::Number number) {
-    self_.numbers.push_back(number);
-    return *this;
+  Optimizer(const char* name, double default_lr) : NumberedDeclaration(name) {
+    raw_.default_lr = default_lr;
   }
   // Memory for each parameter, of its shape or a scalar.
   Optimizer& Slot(const char* name, double initial = 0, bool scalar = false) {
@@ -67,35 +63,28 @@ class Optimizer {
     return *this;
   }
   Optimizer& Update(std::function<void(gr::Update&)> f) {
-    self_.update = std::move(f);
+    update_ = std::move(f);
     return *this;
   }
   gr_optimizer Freeze() {
-    parameters_ = Parameters(self_.numbers);
-    value_.params = parameters_.data();
-    value_.num_params = parameters_.size();
-    value_.slots = slots_.data();
-    value_.num_slots = slots_.size();
-    value_.self = &self_;
-    value_.emit = [](void* self, const double* numbers, gr_builder* b, const gr_update* in,
+    FreezeNumbers();
+    raw_.slots = slots_.data();
+    raw_.num_slots = slots_.size();
+    if (update_) {
+      raw_.emit = [](void* self, const double* numbers, gr_builder* b, const gr_update* in,
                      gr_expr* parameter, gr_expr* slots) {
-      return Guard([&] {
-        const Self& s = *static_cast<Self*>(self);
-        gr::Update update(&s.numbers, numbers, b, in, parameter, slots);
-        s.update(update);
-      });
-    };
-    return value_;
+        return Guard([&] {
+          const Optimizer& o = *static_cast<Optimizer*>(self);
+          gr::Update update(&o.numbers_, numbers, b, in, parameter, slots, o.slots_.size());
+          o.update_(update);
+        });
+      };
+    }
+    return raw_;
   }
 
  private:
-  struct Self {
-    std::vector<gr::Number> numbers;
-    std::function<void(gr::Update&)> update;
-  };
-  gr_optimizer value_ = {};
-  Self self_;
-  std::vector<gr_parameter> parameters_;
+  std::function<void(gr::Update&)> update_;
   std::vector<gr_slot> slots_;
 };
 
@@ -127,79 +116,81 @@ class UpdatedWeight : public Weight {
 };
 
 // The number named "strength" is the one that `--regularizer NAME:0.1` sets.
-class Regularizer {
+class Regularizer : public NumberedDeclaration<Regularizer, gr_regularizer> {
  public:
-  explicit Regularizer(const char* name) {
-    value_.struct_size = sizeof(value_);
-    value_.name = name;
-  }
-  Regularizer& Doc(const char* text) {
-    value_.doc = text;
-    return *this;
-  }
-  Regularizer& Number(gr::Number number) {
-    self_.numbers.push_back(number);
-    return *this;
-  }
+  explicit Regularizer(const char* name) : NumberedDeclaration(name) {}
   // The penalty's part of the gradient, of w's shape; the penalty, a scalar; what becomes of the
   // updated w.
   Regularizer& Gradient(std::function<Expr(Weight&)> f) {
-    self_.gradient = std::move(f);
+    gradient_ = std::move(f);
     return *this;
   }
   Regularizer& Penalty(std::function<Expr(Weight&)> f) {
-    self_.penalty = std::move(f);
+    penalty_ = std::move(f);
     return *this;
   }
   Regularizer& AfterUpdate(std::function<Expr(UpdatedWeight&)> f) {
-    self_.after_update = std::move(f);
+    after_update_ = std::move(f);
     return *this;
   }
   gr_regularizer Freeze() {
-    parameters_ = Parameters(self_.numbers);
-    value_.params = parameters_.data();
-    value_.num_params = parameters_.size();
-    value_.self = &self_;
-    if (self_.gradient) {
-      value_.gradient = [](void* self, const double* p, gr_builder* b, gr_expr w, int32_t unit,
-                           gr_expr* out) {
-        return Guard([&] { *out = Call(self, &Self::gradient, p, b, w, unit); });
-      };
-    }
-    if (self_.penalty) {
-      value_.penalty = [](void* self, const double* p, gr_builder* b, gr_expr w, int32_t unit,
-                          gr_expr* out) {
-        return Guard([&] { *out = Call(self, &Self::penalty, p, b, w, unit); });
-      };
-    }
-    if (self_.after_update) {
-      value_.after_update = [](void* self, const double* p, gr_builder* b, gr_expr next, gr_expr w,
-                               gr_expr lr, int32_t unit_axis, gr_expr* out) {
+    FreezeNumbers();
+    if (gradient_) raw_.gradient = Call<&Regularizer::gradient_>;
+    if (penalty_) raw_.penalty = Call<&Regularizer::penalty_>;
+    if (after_update_) {
+      raw_.after_update = [](void* self, const double* p, gr_builder* b, gr_expr next, gr_expr w,
+                             gr_expr lr, int32_t unit_axis, gr_expr* out) {
         return Guard([&] {
-          const Self& s = *static_cast<Self*>(self);
-          UpdatedWeight weight(&s.numbers, p, b, w, next, lr, unit_axis);
-          *out = s.after_update(weight).id();
+          const Regularizer& r = *static_cast<Regularizer*>(self);
+          UpdatedWeight weight(&r.numbers_, p, b, w, next, lr, unit_axis);
+          *out = r.after_update_(weight).id();
         });
       };
     }
-    return value_;
+    return raw_;
   }
 
  private:
-  struct Self {
-    std::vector<gr::Number> numbers;
-    std::function<Expr(Weight&)> gradient, penalty;
-    std::function<Expr(UpdatedWeight&)> after_update;
-  };
-  static gr_expr Call(void* self, std::function<Expr(Weight&)> Self::*f, const double* p,
-                      gr_builder* b, gr_expr w, int unit_axis) {
-    const Self& s = *static_cast<Self*>(self);
-    Weight weight(&s.numbers, p, b, w, unit_axis);
-    return (s.*f)(weight).id();
+  template <std::function<Expr(Weight&)> Regularizer::*kFunction>
+  static gr_status* Call(void* self, const double* p, gr_builder* b, gr_expr w, int32_t unit_axis,
+                         gr_expr* out) {
+    return Guard([&] {
+      const Regularizer& r = *static_cast<Regularizer*>(self);
+      Weight weight(&r.numbers_, p, b, w, unit_axis);
+      *out = (r.*kFunction)(weight).id();
+    });
   }
-  gr_regularizer value_ = {};
-  Self self_;
-  std::vector<gr_parameter> parameters_;
+  std::function<Expr(Weight&)> gradient_, penalty_;
+  std::function<Expr(UpdatedWeight&)> after_update_;
+};
+
+// A part whose one function writes a scalar in terms of `In`, which it sees as an `Inputs`.
+template <typename Part, typename Raw, typename Inputs, typename In>
+class ScalarDeclaration : public NumberedDeclaration<Part, Raw> {
+ public:
+  Part& Emit(std::function<Expr(Inputs&)> f) {
+    emit_ = std::move(f);
+    return this->part();
+  }
+  Raw Freeze() {
+    this->FreezeNumbers();
+    if (emit_) {
+      this->raw_.emit = [](void* self, const double* p, gr_builder* b, const In* in, gr_expr* out) {
+        return Guard([&] {
+          const ScalarDeclaration& d = *static_cast<Part*>(self);
+          Inputs inputs(&d.numbers_, p, b, in);
+          *out = d.emit_(inputs).id();
+        });
+      };
+    }
+    return this->raw_;
+  }
+
+ protected:
+  using NumberedDeclaration<Part, Raw>::NumberedDeclaration;
+
+ private:
+  std::function<Expr(Inputs&)> emit_;
 };
 
 // A loss being written.
@@ -211,62 +202,23 @@ class LossInputs : public Numbers {
   Expr output() const { return {builder_, in_->output}; }
   Expr target() const { return {builder_, in_->target}; }
   Expr class_weights() const { return {builder_, in_->class_weights}; }  // may be left out
-  bool logits() const {
-    return in_->logits != 0;
-  }  // whether output is before the link's activation
+  // Whether output is before the link's activation.
+  bool logits() const { return in_->logits != 0; }
 
  private:
   gr_builder* builder_;
   const gr_loss_inputs* in_;
 };
 
-class Loss {
+// Emit gives the mean over the batch.
+class Loss : public ScalarDeclaration<Loss, gr_loss, LossInputs, gr_loss_inputs> {
  public:
   // `target`: GR_TARGET_CLASS or GR_TARGET_VALUES; `link`: the activation that it takes the input
   // of, where the model ends in it.
-  Loss(const char* name, int32_t target, int32_t link = GR_LINK_NONE) {
-    value_.struct_size = sizeof(value_);
-    value_.name = name;
-    value_.target = target;
-    value_.link = link;
+  Loss(const char* name, int32_t target, int32_t link = GR_LINK_NONE) : ScalarDeclaration(name) {
+    raw_.target = target;
+    raw_.link = link;
   }
-  Loss& Doc(const char* text) {
-    value_.doc = text;
-    return *this;
-  }
-  Loss& Number(gr::Number number) {
-    self_.numbers.push_back(number);
-    return *this;
-  }
-  // A scalar: the mean over the batch.
-  Loss& Emit(std::function<Expr(LossInputs&)> f) {
-    self_.emit = std::move(f);
-    return *this;
-  }
-  gr_loss Freeze() {
-    parameters_ = Parameters(self_.numbers);
-    value_.params = parameters_.data();
-    value_.num_params = parameters_.size();
-    value_.self = &self_;
-    value_.emit = [](void* self, const double* p, gr_builder* b, const gr_loss_inputs* in,
-                     gr_expr* loss) {
-      return Guard([&] {
-        const Self& s = *static_cast<Self*>(self);
-        LossInputs inputs(&s.numbers, p, b, in);
-        *loss = s.emit(inputs).id();
-      });
-    };
-    return value_;
-  }
-
- private:
-  struct Self {
-    std::vector<gr::Number> numbers;
-    std::function<Expr(LossInputs&)> emit;
-  };
-  gr_loss value_ = {};
-  Self self_;
-  std::vector<gr_parameter> parameters_;
 };
 
 // A schedule being written; expressions are float64 scalars.
@@ -278,6 +230,7 @@ class ScheduleInputs : public Numbers {
   Expr step() const { return {builder_, in_->step}; }  // 0 in the first update after warmup
   double lr() const { return in_->lr; }
   double steps_per_epoch() const { return static_cast<double>(in_->steps_per_epoch); }
+  Expr host_scale() const { return {builder_, in_->host_scale}; }  // of the host; 1 at first
   double total_steps() const { return static_cast<double>(in_->total_steps); }
 
  private:
@@ -285,48 +238,11 @@ class ScheduleInputs : public Numbers {
   const gr_schedule_inputs* in_;
 };
 
-class Schedule {
+// Emit gives the learning rate.
+class Schedule
+    : public ScalarDeclaration<Schedule, gr_schedule, ScheduleInputs, gr_schedule_inputs> {
  public:
-  explicit Schedule(const char* name) {
-    value_.struct_size = sizeof(value_);
-    value_.name = name;
-  }
-  Schedule& Doc(const char* text) {
-    value_.doc = text;
-    return *this;
-  }
-  Schedule& Number(gr::Number number) {
-    self_.numbers.push_back(number);
-    return *this;
-  }
-  Schedule& Emit(std::function<Expr(ScheduleInputs&)> f) {
-    self_.emit = std::move(f);
-    return *this;
-  }
-  gr_schedule Freeze() {
-    parameters_ = Parameters(self_.numbers);
-    value_.params = parameters_.data();
-    value_.num_params = parameters_.size();
-    value_.self = &self_;
-    value_.emit = [](void* self, const double* p, gr_builder* b, const gr_schedule_inputs* in,
-                     gr_expr* lr) {
-      return Guard([&] {
-        const Self& s = *static_cast<Self*>(self);
-        ScheduleInputs inputs(&s.numbers, p, b, in);
-        *lr = s.emit(inputs).id();
-      });
-    };
-    return value_;
-  }
-
- private:
-  struct Self {
-    std::vector<gr::Number> numbers;
-    std::function<Expr(ScheduleInputs&)> emit;
-  };
-  gr_schedule value_ = {};
-  Self self_;
-  std::vector<gr_parameter> parameters_;
+  explicit Schedule(const char* name) : ScalarDeclaration(name) {}
 };
 
 }  // namespace gr
