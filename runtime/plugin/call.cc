@@ -11,7 +11,7 @@ absl::Status TakeStatus(gr_status* status, absl::string_view where, Blame blame)
     return PluginError(where, ": returned a gr_status that gr_host.error did not make");
   }
   const absl::StatusCode code = status->code;
-  const std::string message = absl::StrCat(where, ": ", status->message);
+  const std::string message = absl::StrCat(where, where.empty() ? "" : ": ", status->message);
   status->mark = 0;
   delete status;
   if (code == absl::StatusCode::kResourceExhausted) return LimitError(message);

@@ -145,6 +145,12 @@ absl::StatusOr<std::shared_ptr<const Dataset>> InMemory(const std::vector<gr_fie
     if (!bytes || !IsReadable(given[i].rows, static_cast<size_t>(*bytes))) {
       return PluginError(where, ": field ", fields[i].name, ": its ", rows, " rows cannot be read");
     }
+    if (reinterpret_cast<uintptr_t>(given[i].rows) %
+            static_cast<uintptr_t>(DTypeSize(fields[i].dtype)) !=
+        0) {
+      return PluginError(where, ": field ", fields[i].name, ": its rows are not at a multiple of ",
+                         DTypeSize(fields[i].dtype), " bytes");
+    }
     columns.push_back(
         Tensor::View(fields[i].dtype, std::move(dims), const_cast<void*>(given[i].rows), open));
   }
@@ -211,6 +217,10 @@ class PluginTransform : public Transform {
     return absl::StrCat(name_, values_.empty() ? "" : ":", absl::StrJoin(values_, ":"));
   }
   absl::StatusOr<Dims> OutputDims(const Dims& dims) const override {
+    if (dims.size() > GR_MAX_RANK) {
+      return DataError(where_, ": samples have ", dims.size(),
+                       " axes; transforms of plugins take at most ", GR_MAX_RANK);
+    }
     if (table_.output_dims == nullptr) return dims;
     int32_t rank = 0;
     int64_t out[GR_MAX_RANK] = {};

@@ -191,6 +191,7 @@ const gr_expr_api kExprApi = {
     .dim = DimOfExpr,
     .fail =
         [](gr_builder* b, gr_status* error) {
+          if (b->ok()) b->refused = true;
           const absl::Status status = TakeStatus(error, "", Blame::kModel);
           b->Fail(status.ok() ? PluginError("failed without an error") : status);
         },

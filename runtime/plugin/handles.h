@@ -16,6 +16,7 @@
 #include "runtime/op/kernel.h"
 #include "runtime/op/node_context.h"
 #include "runtime/op/op_registry.h"
+#include "runtime/plugin/call.h"
 
 namespace graphrun {
 
@@ -81,6 +82,22 @@ struct gr_builder {
   std::vector<graphrun::Expr> values;
   std::deque<std::string> symbols;
   gr_graph* graph = nullptr;  // of a pass
+  bool refused = false;       // by the plugin, which said whose fault it is
+
+  // Runs a plugin's function that emits. Its error names the plugin, and so does one of what it
+  // emitted.
+  template <typename F>
+  void Emit(absl::string_view where, graphrun::Blame blame, F f) {
+    const graphrun::Builder before = *builder;
+    const absl::Status called = graphrun::Call(where, blame, f);
+    if (ok()) return builder->Fail(called);
+    if (!before.status().ok()) return;
+    const absl::Status error =
+        refused ? graphrun::Annotate(builder->status(), where)
+                : graphrun::PluginError(where, ": ", builder->status().message());
+    *builder = before;
+    builder->Fail(error);
+  }
 
   bool ok() const { return builder->status().ok(); }
   gr_expr Fail(absl::Status status) {

@@ -71,9 +71,12 @@ absl::Status TableReader::CheckList(const void* first, size_t count, absl::strin
   return absl::OkStatus();
 }
 
-absl::Status TableReader::CheckPlain(const void* first, size_t count, size_t size,
+absl::Status TableReader::CheckPlain(const void* first, size_t count, size_t size, size_t alignment,
                                      absl::string_view where) {
   GR_RETURN_IF_ERROR(CheckList(first, count, where));
+  if (count > 0 && reinterpret_cast<uintptr_t>(first) % alignment != 0) {
+    return PluginError(where, " is not at a multiple of ", alignment, " bytes");
+  }
   if (!IsReadable(first, count * size)) {
     return PluginError(where, " points at memory that cannot be read");
   }

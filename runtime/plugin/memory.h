@@ -56,7 +56,7 @@ class TableReader {
   template <typename T>
   static absl::StatusOr<std::vector<T>> Plain(const T* first, size_t count,
                                               absl::string_view where) {
-    const absl::Status status = CheckPlain(first, count, sizeof(T), where);
+    const absl::Status status = CheckPlain(first, count, sizeof(T), alignof(T), where);
     if (!status.ok()) return status;
     return std::vector<T>(first, first + count);
   }
@@ -71,7 +71,7 @@ class TableReader {
   static absl::Status Copy(const void* at, size_t required, size_t size, absl::string_view where,
                            void* copy);
   static absl::Status CheckList(const void* first, size_t count, absl::string_view where);
-  static absl::Status CheckPlain(const void* first, size_t count, size_t size,
+  static absl::Status CheckPlain(const void* first, size_t count, size_t size, size_t alignment,
                                  absl::string_view where);
   static absl::Status OtherSize(absl::string_view where, size_t size, size_t first);
   static std::string Element(absl::string_view where, size_t i);

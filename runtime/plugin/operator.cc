@@ -147,19 +147,50 @@ OpDef::InferFn InferByPlugin(const gr_operator& op, const std::string& where) {
   };
 }
 
+// A view's output is its input's memory: it must have the same elements.
+OpDef::InferFn InferView(OpDef::InferFn infer, const std::string& where) {
+  return [infer = std::move(infer), where](InferContext& c) {
+    GR_RETURN_IF_ERROR(infer(c));
+    if (!c.has_output(0)) return absl::OkStatus();
+    const Type &in = c.node().input(0)->type(), &out = c.node().output(0)->type();
+    const Shape &from = in.tensor.shape, &to = out.tensor.shape;
+    bool fits = in.tensor.dtype == out.tensor.dtype;
+    if (fits && from.is_concrete() && to.is_concrete()) {
+      GR_ASSIGN_OR_RETURN(const int64_t given, NumElements(from.ToDims()));
+      GR_ASSIGN_OR_RETURN(const int64_t made, NumElements(to.ToDims()));
+      fits = given == made;
+    }
+    if (fits) return absl::OkStatus();
+    return PluginError(c.node().Describe(), ": ", where, ": infer: a view of ", in.ToString(),
+                       " cannot be ", out.ToString(), ". GR_OP_VIEW keeps the elements");
+  };
+}
+
+absl::Status CheckView(const gr_operator& op, const OpDef& def, const std::string& where) {
+  if ((op.flags & GR_OP_VIEW) == 0) return absl::OkStatus();
+  if (def.outputs().size() == 1 && def.outputs()[0].arity == Arity::kSingle &&
+      !def.inputs().empty() && def.inputs()[0].arity == Arity::kSingle)
+    return absl::OkStatus();
+  return PluginError(where,
+                     ": GR_OP_VIEW needs a first input that is always there, and one output");
+}
+
 absl::Status ReadInference(const gr_operator& op, const std::string& where, OpDef* def) {
+  const auto set = [&](OpDef::InferFn infer) {
+    const bool view = (op.flags & GR_OP_VIEW) != 0;
+    def->Infer(view ? InferView(std::move(infer), where) : std::move(infer));
+    return absl::OkStatus();
+  };
   switch (op.infer_rule) {
     case GR_INFER_FUNCTION:
       if (op.infer == nullptr) {
         return PluginError(where, ": has no shape inference: set infer, or infer_rule");
       }
-      def->Infer(InferByPlugin(op, where));
-      return absl::OkStatus();
+      return set(InferByPlugin(op, where));
     case GR_INFER_SAME_AS_INPUT:
     case GR_INFER_BROADCAST:
       if (op.num_inputs == 0) return PluginError(where, ": infer_rule needs an input");
-      def->Infer(op.infer_rule == GR_INFER_BROADCAST ? BroadcastAll : SameAsInput);
-      return absl::OkStatus();
+      return set(op.infer_rule == GR_INFER_BROADCAST ? BroadcastAll : SameAsInput);
     default:
       return PluginError(where, ": infer_rule ", op.infer_rule, " is none of GR_INFER_...");
   }
@@ -170,7 +201,7 @@ OpDef::GradientFn GradientByPlugin(const gr_operator& op, const std::string& whe
     gr_node node(c.node(), c.def());
     gr_builder builder(&c.builder());
     gr_gradient context{c, builder, place};
-    c.builder().Fail(Call(place, Blame::kModel, [&] { return gradient(self, &node, &context); }));
+    builder.Emit(place, Blame::kModel, [&] { return gradient(self, &node, &context); });
   };
 }
 
@@ -183,9 +214,8 @@ OpDef::BodyFn BodyByPlugin(const gr_operator& op, const std::string& where) {
     // A body may ask for inputs and outputs that this node leaves off at its end.
     inputs.resize(std::max(inputs.size(), c.def().inputs().size()));
     outputs.resize(std::max(outputs.size(), c.def().outputs().size()));
-    c.builder().Fail(Call(place, Blame::kModel, [&] {
-      return body(self, &node, &builder, inputs.data(), outputs.data());
-    }));
+    builder.Emit(place, Blame::kModel,
+                 [&] { return body(self, &node, &builder, inputs.data(), outputs.data()); });
     std::vector<Expr> results(static_cast<size_t>(c.num_outputs()));
     for (size_t i = 0; i < results.size(); ++i) {
       if (!builder.Take(outputs[i], place, &results[i])) return;
@@ -286,6 +316,7 @@ absl::StatusOr<OpDef> ReadOperator(const gr_operator& op, const std::string& plu
   GR_RETURN_IF_ERROR(ReadArguments(op.inputs, op.num_inputs, true, where, &def));
   GR_RETURN_IF_ERROR(ReadArguments(op.outputs, op.num_outputs, false, where, &def));
   if (def.outputs().empty()) return PluginError(where, ": has no output");
+  GR_RETURN_IF_ERROR(CheckView(op, def, where));
   GR_RETURN_IF_ERROR(ReadAttrs(op, where, &def));
   GR_RETURN_IF_ERROR(ReadInference(op, where, &def));
   GR_RETURN_IF_ERROR(ReadKernels(op, where, guard, &def));

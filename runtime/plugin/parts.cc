@@ -61,9 +61,8 @@ class PluginLoss : public Loss {
     inputs.logits = logits ? 1 : 0;
     const std::string where = Where(info_, "loss");
     gr_expr out = 0;
-    b.builder->Fail(Call(where, Blame::kPlugin, [&] {
-      return table_.emit(table_.self, values_.data(), &b, &inputs, &out);
-    }));
+    b.Emit(where, Blame::kPlugin,
+           [&] { return table_.emit(table_.self, values_.data(), &b, &inputs, &out); });
     Expr result;
     return Accept(&b, out, where + ": its value", in.output, false, &result) ? result : in.output;
   }
@@ -98,9 +97,9 @@ class PluginOptimizer : public Optimizer {
     update.step = b.Give(in.step);
     const std::string where = Where(info_, "optimizer");
     gr_expr parameter = 0;
-    b.builder->Fail(Call(where, Blame::kPlugin, [&] {
+    b.Emit(where, Blame::kPlugin, [&] {
       return table_.emit(table_.self, values_.data(), &b, &update, &parameter, next.data());
-    }));
+    });
     UpdateOutputs out{in.parameter, in.slots};
     Accept(&b, parameter, where + ": the next parameter", in.parameter, true, &out.parameter);
     for (size_t i = 0; i < slots_.size() && b.ok(); ++i) {
@@ -134,10 +133,10 @@ class PluginRegularizer : public Regularizer {
     const gr_expr next_handle = b.Give(next), w_handle = b.Give(w), lr_handle = b.Give(lr);
     const std::string where = Where(info_, "regularizer") + ": after_update";
     gr_expr out = 0;
-    b.builder->Fail(Call(where, Blame::kPlugin, [&] {
+    b.Emit(where, Blame::kPlugin, [&] {
       return table_.after_update(table_.self, values_.data(), &b, next_handle, w_handle, lr_handle,
                                  role.unit_axis, &out);
-    }));
+    });
     Expr result;
     return Accept(&b, out, where, next, true, &result) ? result : next;
   }
@@ -150,9 +149,8 @@ class PluginRegularizer : public Regularizer {
     const gr_expr handle = b.Give(w);
     const std::string where = absl::StrCat(Where(info_, "regularizer"), ": ", what);
     gr_expr out = 0;
-    b.builder->Fail(Call(where, Blame::kPlugin, [&] {
-      return emit(table_.self, values_.data(), &b, handle, role.unit_axis, &out);
-    }));
+    b.Emit(where, Blame::kPlugin,
+           [&] { return emit(table_.self, values_.data(), &b, handle, role.unit_axis, &out); });
     Expr result;
     return Accept(&b, out, where, w, same_shape, &result) ? result : Expr();
   }
@@ -178,9 +176,8 @@ class PluginSchedule : public Schedule {
     inputs.host_scale = b.Give(in.host_scale);
     const std::string where = Where(info_, "schedule");
     gr_expr out = 0;
-    b.builder->Fail(Call(where, Blame::kPlugin, [&] {
-      return table_.emit(table_.self, values_.data(), &b, &inputs, &out);
-    }));
+    b.Emit(where, Blame::kPlugin,
+           [&] { return table_.emit(table_.self, values_.data(), &b, &inputs, &out); });
     Expr result;
     return Accept(&b, out, where + ": its learning rate", in.step, false, &result) ? result
                                                                                    : in.step;

@@ -38,10 +38,10 @@ absl::Status ReadOperators(const gr_plugin& table, const std::string& who,
                                         GR_THROUGH(gr_operator, num_samples), who + ": operators"));
   for (const gr_operator& op : list) {
     GR_ASSIGN_OR_RETURN(OpDef def, ReadOperator(op, who, options.guard));
+    // In any version: another plugin's next version would take over the models of the first.
     const std::string name = def.Describe();
-    const auto other = owner.find(name);
-    const OpDef* known = ops.Find(def.domain(), def.name(), def.since());
-    if (other != owner.end() || (known != nullptr && known->since() == def.since())) {
+    if (const OpDef* known = ops.Find(def.domain(), def.name(), 0); known != nullptr) {
+      const auto other = owner.find(known->Describe());
       return PluginError(who, ": operator ", name, " is there already (",
                          other == owner.end() ? "built in" : other->second, ")");
     }

@@ -1,5 +1,6 @@
 // Plugins that were loaded and misbehave afterwards: an error that names them, never worse.
 #include "runtime/autodiff/gradients.h"
+#include "runtime/op/evaluate.h"
 #include "runtime/op/infer.h"
 #include "tests/plugin/loaded.h"
 
@@ -97,8 +98,10 @@ TEST_P(FaultyGradientTest, IsAnErrorThatNamesThePlugin) {
   const auto gradients =
       AppendGradients(**graph, loaded.ops, (*graph)->outputs()[0], {(*graph)->inputs()[0]});
   ASSERT_FALSE(gradients.ok());
+  EXPECT_EQ(KindOf(gradients.status()), GetParam().kind) << gradients.status().message();
   EXPECT_THAT(std::string(gradients.status().message()), HasSubstr(GetParam().words));
-  EXPECT_THAT(std::string(gradients.status().message()), HasSubstr("Fault"));
+  EXPECT_THAT(std::string(gradients.status().message()),
+              HasSubstr("plugin faulty: operator test.faulty.Fault: gradient: "));
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -110,7 +113,8 @@ INSTANTIATE_TEST_SUITE_P(
                     Fault{"gradient: another type", "the gradient is of int32"},
                     Fault{"gradient: input 9", "set_dx(9)"},
                     Fault{"gradient: formula", "there is no value \"dz\""},
-                    Fault{"gradient: of nothing", "an operand is left out"}));
+                    Fault{"gradient: of nothing", "an operand is left out"},
+                    Fault{"gradient refuses", "x is not differentiable", ErrorKind::kModel}));
 
 TEST(FaultyBodyTest, IsAnErrorThatNamesThePlugin) {
   Loaded loaded;
@@ -119,15 +123,48 @@ TEST(FaultyBodyTest, IsAnErrorThatNamesThePlugin) {
   for (const auto& [fault, words] : std::vector<std::pair<std::string, std::string>>{
            {"body throws", "the body has enough"},
            {"body fails", "no body today"},
-           {"body gives nothing", "gives no output 0"}}) {
+           {"body gives nothing", "gives no output 0"},
+           {"body calls itself", "Does its body use the operator itself?"}}) {
     const auto result = loaded.Run(NodeText("FaultyBody", fault), {x});
     ASSERT_FALSE(result.ok());
     EXPECT_THAT(std::string(result.status().message()), HasSubstr(words));
-    EXPECT_THAT(std::string(result.status().message()), HasSubstr("plugin faulty"));
+    EXPECT_THAT(std::string(result.status().message()), HasSubstr("faulty"));
   }
   const auto result = loaded.Run(NodeText("FaultyBody", ""), {x});
   ASSERT_TRUE(result.ok()) << result.status().message();
   EXPECT_EQ(result->AsDouble(1), 1);
+}
+
+TEST(FaultyBodyTest, ThatCallsItselfEndsWhereverItIsUsed) {
+  Loaded loaded;
+  ASSERT_TRUE(loaded.Load("faulty/faulty").ok());
+  auto graph = ParseGraph(
+      "<opset_import: [\"\" : 17, \"test.faulty\" : 1]> (float[2] x) => (z) { y = "
+      "test.faulty.FaultyBody<fault = \"body calls itself\">(x)  z = ReduceMean<keepdims = 0>(y) "
+      "}");
+  ASSERT_TRUE(graph.ok());
+  const auto evaluated =
+      EvaluateGraph(**graph, loaded.ops, {{"x", Datum(Tensor::Zeros(DType::kFloat32, {2}))}});
+  EXPECT_EQ(KindOf(evaluated.status()), ErrorKind::kLimit);
+  ASSERT_TRUE(InferTypes(**graph, loaded.ops, nullptr).ok());
+  const auto gradients =
+      AppendGradients(**graph, loaded.ops, (*graph)->outputs()[0], {(*graph)->inputs()[0]});
+  EXPECT_EQ(KindOf(gradients.status()), ErrorKind::kLimit);
+}
+
+TEST(FaultyViewTest, OfOtherElementsThanItsInputsIsRefused) {
+  Loaded loaded;
+  ASSERT_TRUE(loaded.Load("faulty/faulty").ok());
+  const Tensor x = Tensor::Zeros(DType::kFloat32, {2, 3});
+  for (const auto& [fault, words] : std::vector<std::pair<std::string, std::string>>{
+           {"view: more elements", "a view of float32[2, 3] cannot be float32[1000000]"},
+           {"view: another type", "a view of float32[2, 3] cannot be float64[6]"}}) {
+    const auto result = loaded.Run(NodeText("FaultyView", fault), {x});
+    EXPECT_EQ(KindOf(result.status()), ErrorKind::kPlugin) << fault;
+    EXPECT_THAT(std::string(result.status().message()), HasSubstr(words));
+    EXPECT_THAT(std::string(result.status().message()), HasSubstr("plugin faulty"));
+  }
+  EXPECT_TRUE(loaded.Run(NodeText("FaultyView", ""), {x}).ok());
 }
 
 TEST(FaultyPassTest, ThatMakesACycleIsNamed) {
@@ -147,6 +184,17 @@ class FaultyPartTest : public testing::Test {
   }
   Expr Input(const char* name, DType dtype, Dims dims) {
     return builder_.Use(graph_.AddInput(name, Type::Tensor(dtype, Shape::Of(dims))));
+  }
+  // What an optimizer without slots makes of a parameter [2].
+  void EmitUpdate(const char* name) {
+    const auto optimizer = loaded_.parts.optimizers.Make({name, {}});
+    ASSERT_TRUE(optimizer.ok());
+    (*optimizer)
+        ->Emit({Input("w", DType::kFloat32, {2}),
+                Input("g", DType::kFloat32, {2}),
+                {},
+                Input("lr", DType::kFloat32, {}),
+                Input("step", DType::kFloat64, {})});
   }
   std::string Error() {
     EXPECT_EQ(KindOf(builder_.status()), ErrorKind::kPlugin);
@@ -172,15 +220,14 @@ TEST_F(FaultyPartTest, AnOptimizerThatGivesAnotherShape) {
 }
 
 TEST_F(FaultyPartTest, AnOptimizerThatGivesNothing) {
-  const auto optimizer = loaded_.parts.optimizers.Make({"nothing", {}});
-  ASSERT_TRUE(optimizer.ok());
-  (*optimizer)
-      ->Emit({Input("w", DType::kFloat32, {2}),
-              Input("g", DType::kFloat32, {2}),
-              {},
-              Input("lr", DType::kFloat32, {}),
-              Input("step", DType::kFloat64, {})});
+  EmitUpdate("nothing");
   EXPECT_THAT(Error(), HasSubstr("the next parameter was not given"));
+}
+
+TEST_F(FaultyPartTest, AnOptimizerWhoseUpdateIsIllTyped) {
+  EmitUpdate("two_types");
+  EXPECT_THAT(Error(), HasSubstr("plugin faulty: optimizer two_types: "));
+  EXPECT_EQ(KindOf(builder_.status()), ErrorKind::kPlugin);
 }
 
 TEST_F(FaultyPartTest, ALossThatIsNoScalar) {
@@ -204,6 +251,8 @@ TEST_F(FaultyPartTest, ADatasetThatCannotBeOpened) {
   EXPECT_THAT(std::string(error("nothing").message()), HasSubstr("open gave no rows"));
   EXPECT_THAT(std::string(error("no get").message()), HasSubstr("get is null"));
   EXPECT_THAT(std::string(error("unreadable").message()), HasSubstr("10 rows cannot be read"));
+  EXPECT_THAT(std::string(error("between bytes").message()),
+              HasSubstr("its rows are not at a multiple of 4 bytes"));
   EXPECT_THAT(std::string(error("minus one").message()), HasSubstr("has -1 rows"));
 }
 

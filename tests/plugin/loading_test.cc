@@ -30,6 +30,9 @@ const std::map<std::string, std::string>& Words() {
       {"operator_twice", "operator test.plugin.AddOne-1 is declared twice"},
       {"list_is_null", "operators is null but is said to have 3 elements"},
       {"list_is_endless", "operators has 1000000000 elements"},
+      {"list_between_bytes", "inputs[0] points at memory that cannot be read"},
+      {"numbers_between_bytes", "dtypes is not at a multiple of 4 bytes"},
+      {"view_of_nothing", "GR_OP_VIEW needs a first input that is always there"},
       {"wild_pointer", "inputs[0] points at memory that cannot be read"},
       {"wild_string", "the name of an operator is missing"},
       {"operator_too_small", "its struct_size is 64"},
@@ -224,6 +227,9 @@ TEST(PluginsTest, RefuseTheSecondThatClaimsAName) {
   EXPECT_EQ(KindOf(status), ErrorKind::kPlugin);
   EXPECT_EQ(status.message(),
             "plugin second: operator test.plugin.AddOne-1 is there already (plugin test)");
+  status = loaded.Load("sound/next_version");
+  EXPECT_EQ(status.message(),
+            "plugin next: operator test.plugin.AddOne-2 is there already (plugin test)");
   status = loaded.Load("sound/same_plugin");
   EXPECT_THAT(std::string(status.message()), HasSubstr("a plugin of that name is loaded already"));
   status = loaded.Load("sound/same_optimizer");

@@ -28,6 +28,14 @@ gr_status* Infer(void*, const gr_node* node, gr_infer* c) {
   if (Is(node, "infer: sizes out of nowhere")) {
     return host->infer->set_output(c, 0, 1, 3, reinterpret_cast<const gr_dim*>(64));
   }
+  if (Is(node, "view: more elements")) {
+    const gr_dim more = {1000000, nullptr};
+    return host->infer->set_output(c, 0, GR_FLOAT32, 1, &more);
+  }
+  if (Is(node, "view: another type")) {
+    const gr_dim few = {6, nullptr};
+    return host->infer->set_output(c, 0, GR_FLOAT64, 1, &few);
+  }
   const int32_t rank = host->node->input_rank(node, 0);
   if (Is(node, "never resizes") || Is(node, "resizes to another rank")) {
     const gr_dim unknown = {-1, nullptr};
@@ -100,6 +108,8 @@ gr_status* Gradient(void*, const gr_node* node, gr_gradient* g) {
   } else if (Is(node, "gradient: formula")) {
     const char* names[] = {"dy"};
     host->gradient->set_dx(g, 0, host->expr->formula(b, "dy * (2 + dz)", names, &dy, 1));
+  } else if (Is(node, "gradient refuses")) {
+    host->expr->fail(b, host->error(GR_INVALID_ARGUMENT, "x is not differentiable"));
   } else if (Is(node, "gradient: of nothing")) {
     host->gradient->set_dx(g, 0, host->expr->exp(b, 0));
   } else {
@@ -113,6 +123,15 @@ gr_status* Body(void*, const gr_node* node, gr_builder* b, const gr_expr* inputs
   if (Is(node, "body throws")) throw std::runtime_error("the body has enough");
   if (Is(node, "body fails")) return host->error(GR_INTERNAL, "no body today");
   if (Is(node, "body gives nothing")) return nullptr;
+  if (Is(node, "body calls itself")) {
+    gr_attr fault = {};
+    fault.struct_size = sizeof(fault);
+    fault.name = "fault";
+    fault.kind = GR_ATTR_STRING;
+    fault.s = "body calls itself";
+    outputs[0] = host->expr->op(b, "test.faulty", "FaultyBody", inputs, 1, &fault, 1);
+    return nullptr;
+  }
   outputs[0] = host->expr->relu(b, inputs[0]);
   return nullptr;
 }
@@ -121,6 +140,11 @@ gr_status* Body(void*, const gr_node* node, gr_builder* b, const gr_expr* inputs
 gr_status* EmitUpdate(void*, const double*, gr_builder* b, const gr_update* in, gr_expr* w,
                       gr_expr*) {
   *w = host->expr->reduce_sum(b, in->parameter, nullptr, 0, 0);
+  return nullptr;
+}
+gr_status* EmitTwoTypes(void*, const double*, gr_builder* b, const gr_update* in, gr_expr* w,
+                        gr_expr*) {
+  *w = host->expr->sub(b, in->parameter, in->step);
   return nullptr;
 }
 gr_status* EmitNothing(void*, const double*, gr_builder*, const gr_update*, gr_expr*, gr_expr*) {
@@ -146,6 +170,7 @@ gr_status* GiveRows(void*, const gr_dataset_request* request, const gr_rows** ro
   if (path == "nothing") return nullptr;
   if (path == "no get") all.get = nullptr;
   if (path == "unreadable") field.rows = reinterpret_cast<const void*>(64);
+  if (path == "between bytes") field.rows = reinterpret_cast<const char*>(host) + 1;
   if (path == "minus one") all.num_rows = -1;
   *rows = &all;
   return nullptr;
@@ -160,8 +185,8 @@ const gr_attr kNone = {sizeof(gr_attr), "fault", GR_ATTR_STRING, 0,      0, 0, "
 const gr_attr_spec kFault = {sizeof(gr_attr_spec), "fault", GR_ATTR_STRING, 0, &kNone, nullptr};
 const gr_kernel kKernel = {sizeof(gr_kernel), "plain", nullptr, nullptr, nullptr, 0,
                            nullptr,           Prepare, Run,     Destroy};
-gr_operator ops[2];
-gr_optimizer optimizers[2];
+gr_operator ops[3];
+gr_optimizer optimizers[3];
 gr_loss loss = {sizeof(gr_loss),  "not_a_scalar", "",      nullptr, 0,
                 GR_TARGET_VALUES, GR_LINK_NONE,   nullptr, EmitLoss};
 gr_dataset dataset = {sizeof(gr_dataset), "faulty", "", "", nullptr, GiveRows, nullptr};
@@ -189,18 +214,24 @@ gr_status* Init(const gr_host* h, const gr_plugin** out) {
   op.body = Body;
   op.gradient = nullptr;
   ops[1] = op;
+  op.name = "FaultyView";
+  op.flags = GR_OP_VIEW;
+  ops[2] = op;
   optimizers[0] = {
       sizeof(gr_optimizer), "wrong_shape", "", nullptr, 0, 0.1, nullptr, 0, nullptr, EmitUpdate};
   optimizers[1] = optimizers[0];
   optimizers[1].name = "nothing";
   optimizers[1].emit = EmitNothing;
+  optimizers[2] = optimizers[0];
+  optimizers[2].name = "two_types";
+  optimizers[2].emit = EmitTwoTypes;
   plugin = {};
   plugin.struct_size = sizeof(plugin);
   plugin.name = "faulty";
   plugin.operators = ops;
-  plugin.num_operators = 2;
+  plugin.num_operators = 3;
   plugin.optimizers = optimizers;
-  plugin.num_optimizers = 2;
+  plugin.num_optimizers = 3;
   plugin.losses = &loss;
   plugin.num_losses = 1;
   plugin.datasets = &dataset;
