@@ -1,6 +1,7 @@
 #include "runtime/autodiff/gradients.h"
 
 #include "runtime/op/infer.h"
+#include "runtime/op/inline_bodies.h"
 
 namespace graphrun {
 namespace {
@@ -61,6 +62,7 @@ absl::StatusOr<std::vector<Value*>> AppendGradients(Graph& graph, const OpRegist
   absl::flat_hash_set<const Node*> on_the_way =
       NodesOnTheWay(graph, registry, loss, targets, &active);
   // Bodies of operators without a rule take their place; what is in them may need the same.
+  BodyInliner inliner;
   for (bool again = true; again;) {
     again = false;
     std::vector<Node*> to_inline;
@@ -72,7 +74,7 @@ absl::StatusOr<std::vector<Value*>> AppendGradients(Graph& graph, const OpRegist
     }
     for (Node* node : to_inline) {
       const std::string loss_name = loss->name();
-      GR_RETURN_IF_ERROR(InlineBody(graph, node, registry));
+      GR_RETURN_IF_ERROR(inliner.Inline(graph, node, registry));
       loss = graph.FindValue(loss_name);
       if (loss == nullptr)
         return InternalError("the loss \"", loss_name, "\" was lost while a body was inlined");

@@ -11,6 +11,7 @@
 #include "runtime/exec/state_store.h"
 #include "runtime/exec/subgraph.h"
 #include "runtime/op/infer.h"
+#include "runtime/op/inline_bodies.h"
 #include "runtime/passes/mixed_precision.h"
 #include "runtime/passes/pass.h"
 
@@ -34,6 +35,7 @@ class PlanCompiler {
 
   absl::Status Run() {
     AddSources();
+    BodyInliner inliner;
     Node* previous = nullptr;
     auto next = [&] {
       return previous == nullptr ? graph_.nodes().begin() : std::next(graph_.Position(previous));
@@ -46,7 +48,7 @@ class PlanCompiler {
         continue;
       }
       // No kernel takes it: its body does, in its place.
-      GR_RETURN_IF_ERROR(InlineBody(graph_, node, registry_));
+      GR_RETURN_IF_ERROR(inliner.Inline(graph_, node, registry_));
       const auto first = next();
       Node* before = nullptr;
       for (auto n = first; n != graph_.nodes().end(); ++n) {

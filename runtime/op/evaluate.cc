@@ -1,6 +1,8 @@
 #include "runtime/op/evaluate.h"
 
+#include "runtime/base/limits.h"
 #include "runtime/base/parallel.h"
+#include "runtime/base/status.h"
 #include "runtime/op/infer.h"
 
 namespace graphrun {
@@ -180,6 +182,16 @@ absl::StatusOr<std::vector<Datum>> EvaluateBody(const Node& node, const OpRegist
   }
   GR_RETURN_IF_ERROR(InlineBody(graph, copy, registry));
   EvaluateOptions inner = options;
+  // Bodies within bodies run within each other's evaluation, on this thread.
+  thread_local int depth = 0;
+  const struct Deeper {
+    Deeper() { ++depth; }
+    ~Deeper() { --depth; }
+  } deeper;
+  if (depth > kMaxInlineDepth) {
+    return LimitError(node.Describe(), ": bodies of operators are nested more than ",
+                      kMaxInlineDepth, " deep. Does its body use the operator itself?");
+  }
   inner.use_body = false;
   inner.kernel.clear();
   GR_ASSIGN_OR_RETURN(std::vector<Datum> values, EvaluateGraph(graph, registry, named, inner));

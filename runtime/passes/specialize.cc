@@ -2,6 +2,7 @@
 
 #include "runtime/op/evaluate.h"
 #include "runtime/op/infer.h"
+#include "runtime/op/inline_bodies.h"
 #include "runtime/passes/pass.h"
 
 namespace graphrun {
@@ -95,6 +96,7 @@ Tensor KnownSizes(const Node& node, const KnownValues& known) {
 absl::Status SpecializeBetween(Graph& graph, const OpRegistry& registry, Node* after, Node* before,
                                const SpecializeOptions& options) {
   KnownValues known;
+  BodyInliner inliner;
   Node* previous = after;
   const auto after_previous = [&] {
     return previous == nullptr ? graph.nodes().begin() : std::next(graph.Position(previous));
@@ -117,7 +119,7 @@ absl::Status SpecializeBetween(Graph& graph, const OpRegistry& registry, Node* a
     }
     GR_ASSIGN_OR_RETURN(const OpDef* def, registry.Resolve(*node));
     if (def->kernels().empty() && def->body()) {
-      GR_RETURN_IF_ERROR(InlineBody(graph, node, registry, &known));
+      GR_RETURN_IF_ERROR(inliner.Inline(graph, node, registry, &known));
       continue;  // its nodes stand where it stood
     }
     if (options.fold && !def->is_random() && !HasGraph(*node)) {
