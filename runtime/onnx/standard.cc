@@ -61,6 +61,17 @@ absl::Status InlineAll(Graph& graph, const OpRegistry& registry, Wanted&& wanted
 
 }  // namespace
 
+std::vector<const Node*> CustomNodes(const Graph& graph, const OpRegistry& registry, bool body) {
+  std::vector<const Node*> nodes;
+  for (const auto& node : graph.nodes()) {
+    const std::string& domain = node->domain();
+    if (IsStandard(domain) || domain == kGraphrunDomain || domain == "com.microsoft") continue;
+    const OpDef* def = registry.Find(*node);
+    if (def != nullptr && (!body || def->body())) nodes.push_back(node.get());
+  }
+  return nodes;
+}
+
 absl::StatusOr<std::unique_ptr<Graph>> ToStandard(const Graph& graph, const OpRegistry& registry) {
   std::unique_ptr<Graph> copy = graph.Clone();
   GR_RETURN_IF_ERROR(InferTypes(*copy, registry));

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "runtime/ir/graph.h"
@@ -17,5 +18,9 @@ namespace graphrun {
 // Errors: those of InferTypes; kModel where an operator of ai.graphrun has no body, or stands in a
 // nested graph.
 absl::StatusOr<std::unique_ptr<Graph>> ToStandard(const Graph& graph, const OpRegistry& registry);
+
+// The nodes of operators that neither the standard nor graphrun nor ONNX Runtime brings along: a
+// plugin's. Those in nested graphs are left out. With `body`: only those that have one.
+std::vector<const Node*> CustomNodes(const Graph& graph, const OpRegistry& registry, bool body);
 
 }  // namespace graphrun

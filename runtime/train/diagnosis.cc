@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "runtime/onnx/standard.h"
 
 namespace graphrun {
 namespace {
@@ -88,6 +89,19 @@ void CheckLink(const RunSetup& s, std::vector<NamedWarning>* warnings) {
                                                            "--from-logits auto, or another loss"));
 }
 
+// What stock runtimes will not be able to run.
+void CheckOperators(const RunSetup& s, std::vector<NamedWarning>* warnings) {
+  const OpRegistry& registry = *s.registry;
+  for (const Node* node : CustomNodes(*s.model, registry, false)) {
+    if (registry.Find(*node)->body()) continue;
+    warnings->emplace_back(
+        "custom-operator",
+        absl::StrCat(node->Describe(), ": its operator has no function body: only what knows ",
+                     "domain ", node->domain(), " can run the trained model"));
+    return;
+  }
+}
+
 }  // namespace
 
 std::vector<NamedWarning> DiagnoseStart(const RunSetup& setup,
@@ -97,6 +111,7 @@ std::vector<NamedWarning> DiagnoseStart(const RunSetup& setup,
     CheckInput(setup, i, arguments[i], &warnings);
   CheckClasses(setup, &warnings);
   CheckLink(setup, &warnings);
+  CheckOperators(setup, &warnings);
   return warnings;
 }
 

@@ -8,6 +8,7 @@
 #include "runtime/data/labels.h"
 #include "runtime/onnx/export.h"
 #include "runtime/onnx/import.h"
+#include "runtime/onnx/standard.h"
 #include "runtime/op/infer.h"
 #include "runtime/passes/mixed_precision.h"
 #include "runtime/passes/pass.h"
@@ -324,6 +325,10 @@ absl::Status ExportTrained(const RunSetup& setup, const std::string& path) {
     if (v->is_graph_input()) model->HideInput(v);
   }
   GR_RETURN_IF_ERROR(ToInferenceForm(*model, *setup.registry));
+  // By their bodies a plugin's operators run everywhere.
+  if (!CustomNodes(*model, *setup.registry, true).empty()) {
+    GR_ASSIGN_OR_RETURN(model, ToStandard(*model, *setup.registry));
+  }
   model->producer_name = "graphrun";
   ExportOptions options;
   options.registry = setup.registry;

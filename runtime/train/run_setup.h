@@ -56,7 +56,7 @@ absl::StatusOr<std::unique_ptr<RunSetup>> SetUpRun(const recipe::Recipe& recipe,
 std::string ResolveLoss(const Graph& model, const OpRegistry& registry, int64_t classes);
 
 // The model for inference with the states' present values (averaged ones where the run keeps an
-// average).
+// average). In the place of a plugin's operators stand their bodies, where they have one.
 absl::Status ExportTrained(const RunSetup& setup, const std::string& path);
 
 // One pass over a loader: the mean loss and the metrics, by name. Empty where `stop` became nonzero
