@@ -59,7 +59,9 @@ void AppendRow(std::string* out, absl::string_view left, absl::string_view right
 
 std::vector<FlagSpec> CommonFlags() {
   return {
-      {"plugin", "PATH", "load this plugin first (a shared library); may be repeated", true},
+      {"plugin", "PATH",
+       "load this plugin first: a shared library, or the name of an installed one; may be repeated",
+       true},
       {"help", "", "this text", false, 'h'},
   };
 }

@@ -9,6 +9,7 @@
 #include "runtime/base/status.h"
 #include "runtime/exec/session.h"
 #include "runtime/op/evaluate.h"
+#include "runtime/plugin/find.h"
 #include "runtime/plugin/plugin.h"
 #include "runtime/train/init.h"
 #include "runtime/train/training_graph.h"
@@ -246,7 +247,8 @@ absl::Status TestTransform(const TransformKind& kind) {
 
 }  // namespace
 
-absl::Status TestPlugin(const std::string& path, bool verbose) {
+absl::Status TestPlugin(const std::string& plugin_or_path, bool verbose) {
+  GR_ASSIGN_OR_RETURN(const std::string path, FindPlugin(plugin_or_path, PluginFolders()));
   OpRegistry before, ops;
   RegisterOps(before);
   RegisterOps(ops);

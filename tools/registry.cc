@@ -4,6 +4,7 @@
 
 #include "ops/ops.h"
 #include "runtime/base/status.h"
+#include "runtime/plugin/find.h"
 
 namespace graphrun::cli {
 namespace {
@@ -27,7 +28,11 @@ absl::StatusOr<Registries> MakeRegistries(const Flags& flags,
   for (const std::string& path : flags.All("plugin")) paths.push_back(path);
   paths.insert(paths.end(), more.begin(), more.end());
   Plugins plugins(registries.ops.get(), &registries.parts, options);
-  for (const std::string& path : paths) GR_RETURN_IF_ERROR(plugins.Load(path));
+  const std::vector<std::string> folders = PluginFolders();
+  for (const std::string& named : paths) {
+    GR_ASSIGN_OR_RETURN(const std::string path, FindPlugin(named, folders));
+    GR_RETURN_IF_ERROR(plugins.Load(path));
+  }
   registries.plugins = plugins.loaded();
   return registries;
 }

@@ -1,5 +1,6 @@
 #include "absl/strings/str_join.h"
 #include "runtime/base/status.h"
+#include "runtime/plugin/find.h"
 #include "runtime/report/json.h"
 #include "tools/output.h"
 #include "tools/registry.h"
@@ -39,7 +40,9 @@ absl::Status Run(const Flags& flags) {
   }
   for (const Plugin& plugin : registries.plugins) ToText(plugin);
   if (registries.plugins.empty()) {
-    Print("no plugins: name some with --plugin PATH or in GRAPHRUN_PLUGINS\n");
+    const std::vector<std::string> there = PluginNames(PluginFolders());
+    Print("no plugins: name some with --plugin or in GRAPHRUN_PLUGINS",
+          there.empty() ? "\n" : absl::StrCat("; there are ", absl::StrJoin(there, ", "), "\n"));
   }
   return absl::OkStatus();
 }
@@ -47,19 +50,21 @@ absl::Status Run(const Flags& flags) {
 }  // namespace
 
 Verb PluginsVerb() {
-  return {"plugins",
-          "[LIBRARY.so...]",
-          "lists the plugins that are loaded and what each offers",
-          "Plugins are shared libraries. Every verb loads those that GRAPHRUN_PLUGINS (paths "
-          "separated by \":\") and\n--plugin name; a model never loads one. With "
-          "GRAPHRUN_PLUGIN_GUARD=1 their kernels run on copies, and one\nthat writes where it may "
-          "not is named (slow).",
-          "graphrun plugins build/libkan.so\n"
-          "GRAPHRUN_PLUGINS=/usr/lib/graphrun/plugins/optimizers.so graphrun plugins --json",
-          {{"json", "", "as JSON"}},
-          0,
-          -1,
-          Run};
+  return {
+      "plugins",
+      "[LIBRARY.so...]",
+      "lists the plugins that are loaded and what each offers",
+      "Plugins are shared libraries. Every verb loads those that GRAPHRUN_PLUGINS (separated by "
+      "\":\") and --plugin\nname, by a path or, without slash and dot, as one of those that came "
+      "with graphrun; a model never loads\none. With "
+      "GRAPHRUN_PLUGIN_GUARD=1 their kernels run on copies, and one\nthat writes where it may "
+      "not is named (slow).",
+      "graphrun plugins kan build/mine.so\n"
+      "GRAPHRUN_PLUGINS=optimizers:kan graphrun plugins --json",
+      {{"json", "", "as JSON"}},
+      0,
+      -1,
+      Run};
 }
 
 }  // namespace graphrun::cli
