@@ -4,11 +4,10 @@
 #   lib/libgraphrun.so           every room and operator in one library, for C++ programs
 #   lib/graphrun/plugins/        the plugins
 #   lib/cmake/graphrun/          find_package(graphrun): graphrun::graphrun and, for plugins, graphrun::plugin
-#   lib/pkgconfig/graphrun.pc    the same for other build systems
+#   lib/pkgconfig/               the same for other build systems: graphrun and graphrun-plugin
 #   include/graphrun/            headers, included as they are here: "runtime/ir/graph.h"
 #   share/graphrun/models/       the bundled models and data
 
-include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
 set(GRAPHRUN_PLUGIN_DIR ${CMAKE_INSTALL_LIBDIR}/graphrun/plugins)
@@ -29,10 +28,14 @@ target_include_directories(graphrun_library INTERFACE $<INSTALL_INTERFACE:${GRAP
 target_link_libraries(graphrun_library INTERFACE absl::flat_hash_map absl::flat_hash_set absl::function_ref absl::optional
   absl::span absl::status absl::statusor absl::strings absl::variant)
 
-# What a plugin is built against: headers alone.
+# What a plugin is built against: headers alone, and the map by which it exports its entry and nothing else.
+set(plugin_map ${GRAPHRUN_HEADER_DIR}/plugins/plugin.map)
 add_library(graphrun_plugin_interface INTERFACE)
 set_target_properties(graphrun_plugin_interface PROPERTIES EXPORT_NAME plugin)
 target_include_directories(graphrun_plugin_interface INTERFACE $<INSTALL_INTERFACE:${GRAPHRUN_HEADER_DIR}/plugins>)
+target_compile_options(graphrun_plugin_interface INTERFACE $<INSTALL_INTERFACE:-fvisibility=hidden>)
+target_link_options(graphrun_plugin_interface INTERFACE
+  $<INSTALL_INTERFACE:-Wl,--version-script=$<INSTALL_PREFIX>/${plugin_map}>)
 
 install(TARGETS graphrun_library graphrun_plugin_interface EXPORT graphrun
   LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
@@ -41,7 +44,7 @@ install(EXPORT graphrun NAMESPACE graphrun:: DESTINATION ${package_dir} FILE gra
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/runtime ${PROJECT_SOURCE_DIR}/ops ${PROJECT_BINARY_DIR}/generated/
   DESTINATION ${GRAPHRUN_HEADER_DIR} FILES_MATCHING PATTERN *.h PATTERN onednn.h EXCLUDE)
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/plugins
-  DESTINATION ${GRAPHRUN_HEADER_DIR} FILES_MATCHING PATTERN graphrun_plugin.h PATTERN sdk/*.hpp)
+  DESTINATION ${GRAPHRUN_HEADER_DIR} FILES_MATCHING PATTERN graphrun_plugin.h PATTERN plugin.map PATTERN sdk/*.hpp)
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/models DESTINATION ${CMAKE_INSTALL_DATADIR}/graphrun PATTERN *.py EXCLUDE)
 foreach(target graphrun ${GRAPHRUN_PLUGINS})
   if(TARGET ${target})
@@ -54,10 +57,14 @@ configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/graphrun-config.cmake.in
   PATH_VARS GRAPHRUN_PLUGIN_DIR GRAPHRUN_HEADER_DIR CMAKE_INSTALL_BINDIR)
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/package/graphrun-config-version.cmake
   COMPATIBILITY SameMinorVersion)
-configure_file(${CMAKE_CURRENT_LIST_DIR}/graphrun.pc.in ${PROJECT_BINARY_DIR}/package/graphrun.pc @ONLY)
+file(RELATIVE_PATH prefix_from_pkgconfig /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
+string(REGEX REPLACE "/$" "" prefix_from_pkgconfig ${prefix_from_pkgconfig})
+foreach(name graphrun graphrun-plugin)
+  configure_file(${CMAKE_CURRENT_LIST_DIR}/${name}.pc.in ${PROJECT_BINARY_DIR}/package/${name}.pc @ONLY)
+  install(FILES ${PROJECT_BINARY_DIR}/package/${name}.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+endforeach()
 install(FILES ${PROJECT_BINARY_DIR}/package/graphrun-config.cmake
   ${PROJECT_BINARY_DIR}/package/graphrun-config-version.cmake DESTINATION ${package_dir})
-install(FILES ${PROJECT_BINARY_DIR}/package/graphrun.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 install(FILES ${PROJECT_SOURCE_DIR}/LICENSE ${PROJECT_SOURCE_DIR}/README.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
 
 set(CPACK_GENERATOR DEB)

@@ -142,17 +142,17 @@ GR_CPP_PLUGIN("@name@", "0.1.0", "what this plugin is for", Declare);
 )text";
 
 constexpr char kCMake[] = R"(cmake_minimum_required(VERSION 3.16)
-project(@name@ LANGUAGES CXX)
+project(@name@ LANGUAGES @language@)
 
-set(CMAKE_CXX_STANDARD 17)
+STANDARD
 if(NOT CMAKE_BUILD_TYPE)
   set(CMAKE_BUILD_TYPE Release)
 endif()
 find_package(graphrun REQUIRED)
 
-add_library(@name@ MODULE @name@.cc)
-target_link_libraries(@name@ PRIVATE graphrun::plugin)
-set_target_properties(@name@ PROPERTIES PREFIX "" CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
+add_library(@name@ MODULE @name@.SUFFIX)
+target_link_libraries(@name@ PRIVATE graphrun::plugin m)
+set_target_properties(@name@ PROPERTIES PREFIX "")
 
 enable_testing()
 find_program(GRAPHRUN graphrun HINTS ${GRAPHRUN_BIN_DIR} REQUIRED)
@@ -161,7 +161,7 @@ add_test(NAME conformance COMMAND ${GRAPHRUN} plugin test $<TARGET_FILE:@name@>)
 
 constexpr char kReadme[] = R"(# @name@
 
-A plugin for graphrun. `@name@.cc` is all of it; `sdk/graphrun.hpp` says what a plugin can declare.
+A plugin for graphrun. `@name@.SUFFIX` is all of it; `HEADER` says what a plugin can declare.
 
 ```sh
 cmake -S . -B build                   # -DCMAKE_PREFIX_PATH=... where graphrun is in a place of its own
@@ -172,7 +172,7 @@ ctest --test-dir build                # graphrun plugin test build/@name@.so
 Without CMake:
 
 ```sh
-c++ -std=c++17 -O2 -shared -fPIC -fvisibility=hidden $(pkg-config --cflags graphrun) @name@.cc -o @name@.so
+COMPILE -O2 -shared -fPIC @name@.SUFFIX -o @name@.so $(pkg-config --cflags --libs graphrun-plugin) -lm
 ```
 
 In use:
@@ -191,7 +191,7 @@ std::vector<std::string> SkeletonKinds() {
 }
 
 absl::StatusOr<std::vector<std::pair<std::string, std::string>>> PluginSkeleton(
-    absl::string_view name, absl::string_view kind) {
+    absl::string_view name, absl::string_view kind, Language language) {
   const bool word = !name.empty() && name.size() <= 40 && absl::ascii_islower(name[0]) &&
                     std::all_of(name.begin(), name.end(), [](char c) {
                       return absl::ascii_islower(c) || absl::ascii_isdigit(c) || c == '_';
@@ -207,18 +207,29 @@ absl::StatusOr<std::vector<std::pair<std::string, std::string>>> PluginSkeleton(
   const bool dataset = kind == "dataset";
   std::string capital(name);
   capital[0] = absl::ascii_toupper(capital[0]);
+  const bool in_c = language == Language::kC;
   const std::string source =
-      absl::StrReplaceAll(kSource, {{"HEADERS\n", dataset ? "#include <fstream>\n" : ""},
-                                    {"CLASSES", dataset ? kSpirals : ""},
-                                    {"DECLARATION", found->declaration}});
-  const std::string readme = absl::StrReplaceAll(kReadme, {{"EXAMPLE", found->example}});
+      in_c ? SkeletonInC(kind)
+           : absl::StrReplaceAll(kSource, {{"HEADERS\n", dataset ? "#include <fstream>\n" : ""},
+                                           {"CLASSES", dataset ? kSpirals : ""},
+                                           {"DECLARATION", found->declaration}});
   const auto named = [&](absl::string_view text) {
     return absl::StrReplaceAll(text, {{"@name@", name}, {"@Name@", capital}});
   };
+  const absl::string_view suffix = in_c ? "c" : "cc";
+  const auto spelled = [&](absl::string_view text) {
+    return named(absl::StrReplaceAll(
+        text, {{"EXAMPLE", found->example},
+               {"@language@", in_c ? "C" : "CXX"},
+               {"STANDARD", in_c ? "set(CMAKE_C_STANDARD 99)" : "set(CMAKE_CXX_STANDARD 17)"},
+               {"SUFFIX", suffix},
+               {"HEADER", in_c ? "graphrun_plugin.h" : "sdk/graphrun.hpp"},
+               {"COMPILE", in_c ? "cc -std=c99" : "c++ -std=c++17"}}));
+  };
   return std::vector<std::pair<std::string, std::string>>{
-      {absl::StrCat(name, ".cc"), named(source)},
-      {"CMakeLists.txt", named(kCMake)},
-      {"README.md", named(readme)}};
+      {absl::StrCat(name, ".", suffix), named(source)},
+      {"CMakeLists.txt", spelled(kCMake)},
+      {"README.md", spelled(kReadme)}};
 }
 
 }  // namespace graphrun::cli

@@ -21,7 +21,9 @@ absl::Status New(const Flags& flags) {
     kind = k;
   }
   if (kind.empty()) kind = "op";
-  GR_ASSIGN_OR_RETURN(const auto files, PluginSkeleton(name, kind));
+  GR_ASSIGN_OR_RETURN(const std::string language, flags.Choice("language", "c++", {"c", "c++"}));
+  GR_ASSIGN_OR_RETURN(const auto files,
+                      PluginSkeleton(name, kind, language == "c" ? Language::kC : Language::kCxx));
   const std::string folder = flags.Get("output", name);
   if (FileExists(folder) && !flags.On("force")) {
     return UsageError(folder, " is there already; -o says another folder, --force writes into it");
@@ -49,20 +51,21 @@ absl::Status Run(const Flags& flags) {
 Verb PluginVerb() {
   return {
       "plugin",
-      "new NAME | test LIBRARY.so",
+      "new NAME | test PLUGIN",
       "writes the skeleton of a plugin, or tests a plugin",
       "new: a folder with source, CMakeLists.txt and README.md that builds against an installed "
       "graphrun.\ntest: every operator on its samples: inference, kernels against each other, "
       "function body, gradient\nagainst differences; optimizers, regularizers and losses on a "
       "small problem.",
       "graphrun plugin new swish --op\n"
-      "graphrun plugin new my_optimizer --optimizer -o plugins/my_optimizer\n"
+      "graphrun plugin new my_optimizer --optimizer --language c -o plugins/my_optimizer\n"
       "graphrun plugin test build/swish.so",
       {{"op", "", "an operator with its gradient (what is taken where nothing is said)"},
        {"optimizer", "", "an optimizer"},
        {"regularizer", "", "a regularizer"},
        {"dataset", "", "a data format"},
        {"transform", "", "an augmentation"},
+       {"language", "c|c++", "new: what it is written in (c++)"},
        {"output", "FOLDER", "where the skeleton goes (a folder of the plugin's name)", false, 'o'},
        {"force", "", "write into a folder that is there"},
        {"verbose", "", "test: a line for every check"}},

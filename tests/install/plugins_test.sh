@@ -16,7 +16,18 @@ quietly() { "$@" >"$work/log" 2>&1 || { echo "failed: $*"; cat "$work/log"; exit
 quietly cmake --install "$build" --prefix "$work/prefix"
 export PATH=$work/prefix/bin:$PATH
 include=$work/prefix/include/graphrun/plugins
+PKG_CONFIG_PATH=$(dirname "$(find "$work/prefix" -name graphrun-plugin.pc)")
+export PKG_CONFIG_PATH
 cd "$work"
+
+# The library exports its entry and nothing else.
+exports_its_entry_alone() {
+  [[ $(nm -D --defined-only "$1" | awk '{ print $3 }') == graphrun_plugin ]] ||
+    { echo "$1 exports more than graphrun_plugin:"; nm -D --defined-only "$1" | head; exit 1; }
+}
+# The flags by which plugins are compiled and linked without CMake.
+flags=(-I"$include" -fvisibility=hidden "-Wl,--version-script=$include/plugin.map")
+if command -v pkg-config >/dev/null; then read -ra flags < <(pkg-config --cflags --libs graphrun-plugin); fi
 
 # The header is C99, and C++; one symbol is exported.
 echo '#include <graphrun_plugin.h>' >header.c
@@ -24,16 +35,18 @@ quietly "$cc" -std=c99 -pedantic -Wall -Wextra -Werror -fsyntax-only -I"$include
 cp header.c header.cc
 quietly "$cxx" -std=c++17 -pedantic -Wall -Wextra -Werror -fsyntax-only -I"$include" header.cc
 quietly "$cc" -std=c99 -pedantic -Wall -Wextra -Werror -O2 -ffp-contract=off -shared -fPIC -fvisibility=hidden \
-  -I"$include" "$here/plugins/twin_op.c" -o twin_op.so
+  -I"$include" "$here/plugins/twin_op.c" -o twin_op.so  # in C that is enough
 quietly cmake -S "$here/plugins" -B twins -G Ninja -DCMAKE_C_COMPILER="$cc" -DCMAKE_CXX_COMPILER="$cxx" \
   -DCMAKE_PREFIX_PATH="$work/prefix"
 quietly cmake --build twins
 cp twins/twin_train.so .
-[[ $(nm -D --defined-only twin_op.so | awk '{ print $3 }') == graphrun_plugin ]]
-for plugin in "$work"/prefix/lib*/graphrun/plugins/*.so "$work"/prefix/lib/*/graphrun/plugins/*.so; do
-  [[ -e $plugin ]] || continue
-  [[ $(nm -D --defined-only "$plugin" | awk '{ print $3 }') == graphrun_plugin ]] ||
-    { echo "$plugin exports more"; exit 1; }
+installed=$(find "$work/prefix" -path '*/graphrun/plugins/*.so')
+for plugin in twin_op.so twin_train.so $installed; do exports_its_entry_alone "$plugin"; done
+# Those that are installed are known by their names.
+for plugin in $installed; do
+  name=$(basename "$plugin" .so)
+  quietly graphrun plugins --plugin "$name"
+  grep -q "$plugin" "$work/log" || { echo "$name is not $plugin"; cat "$work/log"; exit 1; }
 done
 for plugin in twin_op twin_train; do quietly graphrun plugin test $plugin.so; done
 
@@ -49,20 +62,35 @@ held_out=(--data "$models/data/digits_test.csv.gz" --target digit)
 quietly graphrun predict plain "${held_out[@]}" -o plain.csv
 quietly graphrun predict twin "${held_out[@]}" "${plugins[@]}" -o twin.csv
 cmp plain.csv twin.csv
-quietly graphrun export plain -o plain_out.onnx
+# What training leaves and what is exported need no plugin any more.
 quietly graphrun export twin "${plugins[@]}" -o twin_out.onnx
-# What is exported needs no plugin any more.
-quietly graphrun predict twin_out.onnx "${held_out[@]}" -o exported.csv
-cmp plain.csv exported.csv
-
-# Skeletons build, both ways, and pass their tests.
-for kind in op optimizer regularizer dataset transform; do
-  quietly graphrun plugin new "my_$kind" "--$kind"
-  quietly "$cxx" -std=c++17 -Wall -Wextra -Werror -Wno-unused-parameter -O1 -shared -fPIC -fvisibility=hidden \
-    -I"$include" "my_$kind/my_$kind.cc" -o "my_$kind.so"
-  quietly graphrun plugin test "my_$kind.so"
+for model in twin/best.onnx twin/last.onnx twin_out.onnx; do
+  quietly graphrun predict "$model" "${held_out[@]}" -o exported.csv
+  cmp plain.csv exported.csv
 done
-quietly cmake -S my_op -B my_op/build -G Ninja -DCMAKE_CXX_COMPILER="$cxx" -DCMAKE_PREFIX_PATH="$work/prefix"
-quietly cmake --build my_op/build
-quietly ctest --test-dir my_op/build
+
+# Skeletons of every kind in both languages build, by hand and by CMake, export one symbol and pass their tests.
+for kind in op optimizer regularizer dataset transform; do
+  for language in c c++; do
+    name=my_${kind}_${language/++/xx}
+    quietly graphrun plugin new "$name" "--$kind" --language "$language"
+    compile=("$cc" -std=c99 -pedantic -Wall -Wextra -Werror) suffix=c
+    [[ $language == c ]] || compile=("$cxx" -std=c++17 -Wall -Wextra -Werror -Wno-unused-parameter) suffix=cc
+    quietly "${compile[@]}" -O1 -shared -fPIC "$name/$name.$suffix" -o "$name.so" "${flags[@]}" -lm
+    exports_its_entry_alone "$name.so"
+    quietly graphrun plugin test "$name.so"
+    quietly cmake -S "$name" -B "$name/build" -G Ninja -DCMAKE_C_COMPILER="$cc" -DCMAKE_CXX_COMPILER="$cxx" \
+      -DCMAKE_PREFIX_PATH="$work/prefix"
+    quietly cmake --build "$name/build"
+    exports_its_entry_alone "$name/build/$name.so"
+    quietly ctest --test-dir "$name/build" --no-tests=error
+  done
+done
+for language in c cxx; do
+  echo 200 >"points.my_dataset_$language"
+  quietly graphrun new mlp --in 2 --layers 8 --out 2 -o spirals.onnx
+  quietly graphrun train spirals.onnx --data "points.my_dataset_$language" --plugin "my_dataset_$language.so" \
+    --epochs 1 --out "spirals_$language"
+done
+cmp spirals_c/last.onnx spirals_cxx/last.onnx  # the same points in both languages
 echo "twins agree"
