@@ -105,8 +105,15 @@ absl::StatusOr<std::map<std::string, int>> Reader::Imports(const Entries& entrie
   std::map<std::string, int> imports;
   for (int i = 0; i < entries.size(); ++i) {
     const auto& e = entries.Get(i);
-    // Some writers leave the version of a domain of their own at 0, which stands for the first.
-    const int64_t given = e.version() == 0 && !Domain(e.domain()).empty() ? 1 : e.version();
+    // Some writers leave the version of a domain of their own at 0, which stands for the first, and
+    // some name the default domain so before they name it with its version.
+    const bool own = !Domain(e.domain()).empty();
+    const int64_t given = e.version() == 0 && own ? 1 : e.version();
+    if (given == 0 && std::any_of(entries.begin(), entries.end(), [](const auto& other) {
+          return Domain(other.domain()).empty() && other.version() > 0;
+        })) {
+      continue;
+    }
     if (given < 1 || given > 1'000'000) {
       return ModelError(At("opset_import", i, e.domain()), ": version ", e.version(),
                         " is not an operator set's version");

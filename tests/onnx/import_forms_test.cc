@@ -63,6 +63,14 @@ TEST(ImportFormsTest, Version0OfADomainOfTheirOwnIsTheFirstButNoneOfTheStandards
   EXPECT_THAT(Text(m), HasSubstr("version 0 is not an operator set's version"));
 }
 
+TEST(ImportFormsTest, Version0OfTheStandardIsPassedOverWhereItsVersionIsNamedToo) {
+  auto m = Model();
+  AddNode(m, "F");
+  const std::string text = Text(m);
+  m.add_opset_import();
+  EXPECT_EQ(Text(m), text);
+}
+
 TEST(ImportFormsTest, AnAttributeNeedsANameATypeAndToBeTheOnlyOne) {
   auto m = Model();
   auto* n = AddNode(m, "F");
