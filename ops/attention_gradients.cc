@@ -190,6 +190,8 @@ absl::Status InferViews(InferContext& c) {
   }
   const auto g = ViewAttentionGradCase::Of(c);
   if (!g) return c.Error("its sizes and views do not lie in its tensors");
+  if (!g->joined.empty() && (c.has_output(1) || c.has_output(2)))
+    return c.Error("has several outputs, but `joined` asks for one");
   for (int o = 0; o < 3; ++o) c.set_output(o, c.input_dtype(0), Shape::Of(g->OutputDims(o)));
   return absl::OkStatus();
 }
@@ -330,6 +332,11 @@ void RegisterAttentionGradientsOps(OpRegistry& ops) {
                    .Attr("mask_view", std::vector<int64_t>{0, 0, 0, 4})
                    .Attr("dy_view", std::vector<int64_t>{0, 0, 0, 2})
                    .Outputs(3))
+          // Without dK and dV the body serves.
+          .Try(GradSample({2, 2, 3, 3, 4, 4}, {2, 3, 24}, joint, {2, 3, 8}, {0, 24, 4, 8}))
+          .Try(placed(GradSample({2, 2, 3, 3, 4, 4}, {2, 3, 24}, joint, {2, 3, 8}, {0, 24, 4, 8}))
+                   .Outputs(3)
+                   .Refused("several outputs"))
           .Try(GradSample({2, 2, 3, 3, 4, 4}, {2, 3, 20}, joint, {2, 3, 8}, {0, 24, 4, 8})
                    .Outputs(3)
                    .Refused("do not lie in its tensors")));

@@ -196,8 +196,14 @@ absl::optional<ViewAttentionGradCase> ViewAttentionGradCase::Of(const NodeContex
   }
   const char* names[] = {"dq_view", "dk_view", "dv_view"};
   View* views[] = {&g.dq, &g.dk, &g.dv};
+  int64_t written = 0;  // by the three together
   for (int o = 0; o < 3; ++o) {
     const int64_t rows = o == 0 ? a.queries : a.keys, columns = o == 2 ? a.value_width : a.width;
+    int64_t own = a.batch;
+    for (const int64_t d : {a.heads, rows, columns}) {
+      if (__builtin_mul_overflow(own, d, &own)) return absl::nullopt;
+    }
+    if (__builtin_add_overflow(written, own, &written)) return absl::nullopt;
     if (joined.empty()) {
       *views[o] = {0, a.heads * rows * columns, rows * columns, columns};
       continue;
@@ -206,9 +212,6 @@ absl::optional<ViewAttentionGradCase> ViewAttentionGradCase::Of(const NodeContex
     if (!given || !a.Fits(*given, rows, columns, elements)) return absl::nullopt;
     *views[o] = *given;
   }
-  // What the three write must be the whole result.
-  const int64_t written =
-      a.batch * a.heads * (a.queries * a.width + a.keys * (a.width + a.value_width));
   if (!joined.empty() && written != elements) return absl::nullopt;
   return g;
 }
@@ -233,7 +236,7 @@ absl::StatusOr<std::unique_ptr<Kernel>> ViewAttentionGradKernel(PrepareContext& 
     if (c.has_input(i) && c.input_dtype(i) != DType::kFloat32) return none;
   }
   auto g = ViewAttentionGradCase::Of(c);
-  if (!g) return none;
+  if (!g || (g->joined.empty() && !(c.has_output(1) && c.has_output(2)))) return none;
   const ViewAttentionCase& a = g->forward;
   const int64_t heads = a.batch * a.heads;
   const int64_t work = heads * a.queries * a.keys * (a.width + a.value_width);
