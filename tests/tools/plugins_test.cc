@@ -5,13 +5,18 @@
 
 #include <cstdlib>
 
+#include "absl/strings/str_cat.h"
 #include "runtime/base/file.h"
+#include "runtime/onnx/export.h"
+#include "runtime/op/infer.h"
+#include "tests/plugin/loaded.h"
 #include "tests/tools/command.h"
 
 namespace graphrun {
 namespace {
 
 using testing::HasSubstr;
+using testing::Not;
 
 constexpr char kSound[] = GRAPHRUN_TEST_PLUGINS "/sound/sound.so";
 constexpr char kRich[] = GRAPHRUN_TEST_PLUGINS "/sound/rich.so";
@@ -77,6 +82,75 @@ TEST(PluginsTest, AnOptimizerOfAPluginTrainsLikeItsBuiltInTwin) {
   const CommandResult compared =
       RunGraphrun({"diff", mine + "/last.onnx", theirs + "/last.onnx", "--plugin", kRich});
   EXPECT_EQ(compared.exit_code, 0) << compared.out << compared.err;
+}
+
+// A model of one operator of the plugin "rich", trained for an epoch.
+CommandResult TrainOperator(const std::string& body, const std::string& run) {
+  const std::string model = TempPath("operator.onnx");
+  Loaded loaded;
+  EXPECT_TRUE(loaded.plugins.Load(kRich).ok());
+  auto graph = ParseGraph(absl::StrCat(
+      "<opset_import: [\"\" : 21, \"test.rich\" : 1]> (float[N, 2] x) => (y) <float[2, 1] w = {1, "
+      "-1}> { ",
+      body, " }"));
+  EXPECT_TRUE(graph.ok()) << graph.status().message();
+  EXPECT_TRUE(InferTypes(**graph, loaded.ops).ok());
+  ExportOptions options;
+  options.registry = &loaded.ops;
+  EXPECT_TRUE(ExportOnnx(**graph, model, options).ok());
+  std::vector<std::string> words = TrainWords(run);
+  words[1] = model;
+  words.insert(words.end(), {"--plugin", kRich, "--epochs", "1"});
+  return RunGraphrun(words);
+}
+
+TEST(PluginsTest, WhatIsTrainedWithAnOperatorThatHasABodyRunsWithoutThePlugin) {
+  const std::string run = TempPath("bodies");
+  const CommandResult trained = TrainOperator("t = MatMul(x, w)  y = test.rich.Gate(t)", run);
+  ASSERT_EQ(trained.exit_code, 0) << trained.err;
+  EXPECT_THAT(trained.out + trained.err, Not(HasSubstr("function body")));
+  for (const char* model : {"/best.onnx", "/last.onnx"})
+    EXPECT_EQ(RunGraphrun({"run", run + model, "--random"}).exit_code, 0) << model;
+}
+
+TEST(PluginsTest, WhatIsTrainedWithAnOperatorWithoutABodySaysWhoCanRunIt) {
+  const std::string run = TempPath("no_bodies");
+  const CommandResult trained = TrainOperator("t = MatMul(x, w)  y = test.rich.Wave(t)", run);
+  ASSERT_EQ(trained.exit_code, 0) << trained.err;
+  EXPECT_THAT(trained.out + trained.err, HasSubstr("only what knows domain test.rich can run"));
+  const CommandResult without = RunGraphrun({"run", run + "/best.onnx", "--random"});
+  EXPECT_EQ(without.exit_code, 3) << without.err;
+  EXPECT_THAT(without.err, HasSubstr("test.rich"));
+  EXPECT_THAT(without.err, HasSubstr("--plugin"));
+  EXPECT_EQ(RunGraphrun({"run", run + "/best.onnx", "--random", "--plugin", kRich}).exit_code, 0);
+}
+
+TEST(PluginsTest, ThatCameWithTheCommandAreKnownByName) {
+  const CommandResult known = RunGraphrun({"plugins", "--plugin", "entmax"});
+  EXPECT_EQ(known.exit_code, 0) << known.err;
+  EXPECT_THAT(known.out, HasSubstr("plugins/entmax.so"));
+  EXPECT_EQ(RunGraphrun({"plugin", "test", "entmax"}).exit_code, 0);
+  const CommandResult near = RunGraphrun({"plugins", "--plugin", "entmaxx"});
+  EXPECT_EQ(near.exit_code, 10);
+  EXPECT_THAT(near.err, HasSubstr("there is no plugin \"entmaxx\" in "));
+  EXPECT_THAT(near.err, HasSubstr("Did you mean \"entmax\"?"));
+}
+
+TEST(PluginVerbTest, WritesSkeletonsInBothLanguages) {
+  for (const char* kind : {"op", "optimizer", "regularizer", "dataset", "transform"}) {
+    for (const char* language : {"c", "c++"}) {
+      const std::string folder = TempPath(absl::StrCat("new_", kind, "_", language));
+      const CommandResult made = RunGraphrun({"plugin", "new", "mine", absl::StrCat("--", kind),
+                                              "--language", language, "-o", folder, "--force"});
+      ASSERT_EQ(made.exit_code, 0) << made.err;
+      const auto source = ReadFile(folder + (language[1] == 0 ? "/mine.c" : "/mine.cc"));
+      ASSERT_TRUE(source.ok());
+      EXPECT_THAT(*source, HasSubstr("mine"));
+      for (const char* left : {"@", "DECLARATION", "LIST", "HEADERS"})
+        EXPECT_THAT(*source, Not(HasSubstr(left))) << kind;
+    }
+  }
+  EXPECT_EQ(RunGraphrun({"plugin", "new", "mine", "--language", "fortran"}).exit_code, 2);
 }
 
 TEST(PluginsTest, ThatAreNotLoadedAreAskedFor) {
