@@ -4,11 +4,14 @@
 #include <tuple>
 
 #include "absl/strings/str_cat.h"
+#include "runtime/base/file.h"
 #include "runtime/base/status.h"
 #include "runtime/exec/session.h"
 #include "runtime/report/plot.h"
+#include "runtime/train/checkpoint.h"
 #include "runtime/train/evaluation.h"
 #include "runtime/train/inference_form.h"
+#include "runtime/train/run_setup.h"
 
 namespace graphrun::cli {
 namespace {
@@ -59,6 +62,18 @@ std::pair<double, double> Ends(const std::vector<double>& values) {
   return {*low - margin, *high + margin};
 }
 
+// Of float32 numbers.
+RunReport::Chart HistogramOf(const std::string& kind, const std::string& name, const Tensor& t) {
+  Histogram histogram = Histogram::Of(
+      absl::Span<const float>(t.data<float>(), static_cast<size_t>(t.num_elements())));
+  histogram.frame.title = absl::StrCat(name, " ", DimsToString(t.dims()));
+  histogram.frame.x_label = kind;
+  histogram.frame.y_label = "count";
+  histogram.frame.width = 480;
+  histogram.frame.height = 300;
+  return {absl::StrCat(kind, "s/", name), histogram.ToSvg()};
+}
+
 }  // namespace
 
 std::vector<RunReport::Chart> WeightCharts(const Graph& model) {
@@ -66,15 +81,35 @@ std::vector<RunReport::Chart> WeightCharts(const Graph& model) {
   for (const Value* v : model.initializers()) {
     if (v->dtype() != DType::kFloat32 || v->initializer().rank() < 2) continue;
     if (charts.size() == kMostCharts) break;
-    const Tensor& t = v->initializer();
-    Histogram histogram = Histogram::Of(
-        absl::Span<const float>(t.data<float>(), static_cast<size_t>(t.num_elements())));
-    histogram.frame.title = absl::StrCat(v->name(), " ", DimsToString(t.dims()));
-    histogram.frame.x_label = "weight";
-    histogram.frame.y_label = "count";
-    histogram.frame.width = 480;
-    histogram.frame.height = 300;
-    charts.push_back({absl::StrCat("weights/", v->name()), histogram.ToSvg()});
+    charts.push_back(HistogramOf("weight", v->name(), v->initializer()));
+  }
+  return charts;
+}
+
+absl::StatusOr<std::vector<RunReport::Chart>> GradientCharts(const std::string& run,
+                                                             const OpRegistry& registry,
+                                                             const recipe::Recipe& recipe,
+                                                             const TrainRegistry& parts) {
+  GR_ASSIGN_OR_RETURN(const std::unique_ptr<RunSetup> setup,
+                      SetUpRun(recipe, registry, nullptr, parts));
+  const std::string at = JoinPath(run, "train.onnx");
+  GR_RETURN_IF_ERROR(Annotate(LoadCheckpoint(at, setup->states().get()).status(), at));
+  GR_ASSIGN_OR_RETURN(const std::shared_ptr<Graph> graph,
+                      BuildGradientGraph(*setup->model, registry, setup->options));
+  GR_ASSIGN_OR_RETURN(const std::unique_ptr<Session> session,
+                      Session::Create(graph, &registry, SessionOptions(), setup->states()));
+  session->set_seed(recipe.loop().seed());
+  GR_RETURN_IF_ERROR(setup->train_loader->Seek(0, 0));
+  GR_ASSIGN_OR_RETURN(const Batch* batch, setup->train_loader->Next());
+  std::vector<Tensor> arguments;
+  ArrangeBatch(setup->data, *batch, &arguments);
+  GR_RETURN_IF_ERROR(session->Run(absl::Span<const Tensor>(arguments)));
+  std::vector<RunReport::Chart> charts;
+  for (size_t i = 0; i < setup->graphs.parameters.size(); ++i) {
+    const Tensor& gradient = session->output(static_cast<int>(i) + 1).tensor;
+    if (gradient.dtype() != DType::kFloat32 || gradient.rank() < 2) continue;
+    if (charts.size() == kMostCharts) break;
+    charts.push_back(HistogramOf("gradient", setup->graphs.parameters[i].name, gradient));
   }
   return charts;
 }

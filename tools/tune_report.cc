@@ -15,6 +15,7 @@
 #include "runtime/report/html_page.h"
 #include "runtime/report/json.h"
 #include "runtime/report/plot.h"
+#include "runtime/report/run_report.h"
 #include "runtime/train/recipe.h"
 
 namespace graphrun::cli {
@@ -118,6 +119,11 @@ std::string Csv(const Tuner& tuner) {
   return text;
 }
 
+absl::Status WriteChart(const std::string& name, const std::string& svg,
+                        const std::string& folder) {
+  return RunReport::Chart{name, svg}.Write(folder + "/plots");
+}
+
 absl::Status WriteBest(const Tuner& tuner, const Trial& best) {
   const std::string& folder = tuner.options().folder;
   GR_ASSIGN_OR_RETURN(recipe::Recipe recipe, tuner.RecipeOf(best));
@@ -171,12 +177,11 @@ absl::Status WriteTuneReport(const Tuner& tuner) {
   const std::string& folder = tuner.options().folder;
   GR_RETURN_IF_ERROR(CreateDirs(folder + "/plots"));
   std::vector<std::string> charts = {Progress(tuner).ToSvg()};
-  GR_RETURN_IF_ERROR(WriteFileAtomic(folder + "/plots/best_so_far.svg", charts[0]));
+  GR_RETURN_IF_ERROR(WriteChart("best_so_far", charts[0], folder));
   for (size_t i = 0; i < tuner.options().space.size(); ++i) {
     charts.push_back(DimensionSvg(tuner, i));
     const std::string name = FileName(tuner.options().space[i].name);
-    GR_RETURN_IF_ERROR(
-        WriteFileAtomic(absl::StrCat(folder, "/plots/by_", name, ".svg"), charts.back()));
+    GR_RETURN_IF_ERROR(WriteChart(absl::StrCat("by_", name), charts.back(), folder));
   }
   const std::vector<const Trial*> ranked = tuner.Ranked();
   HtmlPage page(absl::StrCat("Search: ", folder), absl::StrCat(tuner.trials().size(), " trials"));

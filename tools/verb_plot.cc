@@ -12,12 +12,15 @@
 namespace graphrun::cli {
 namespace {
 
+void PrintPaths(const std::string& folder, const RunReport::Chart& chart) {
+  for (const char* ending : {".svg", ".png"}) Print(JoinPath(folder, chart.FileName(ending)), "\n");
+}
+
 absl::Status WriteCharts(const std::vector<RunReport::Chart>& charts, const std::string& folder) {
   GR_RETURN_IF_ERROR(CreateDirs(folder));
   for (const RunReport::Chart& chart : charts) {
-    const std::string path = JoinPath(folder, chart.FileName());
-    GR_RETURN_IF_ERROR(WriteFileAtomic(path, chart.svg));
-    Print(path, "\n");
+    GR_RETURN_IF_ERROR(chart.Write(folder));
+    PrintPaths(folder, chart);
   }
   return absl::OkStatus();
 }
@@ -25,14 +28,22 @@ absl::Status WriteCharts(const std::vector<RunReport::Chart>& charts, const std:
 // Charts of the model that a run has made.
 absl::StatusOr<std::vector<RunReport::Chart>> ModelCharts(const std::string& run,
                                                           const Flags& flags) {
-  GR_ASSIGN_OR_RETURN(const std::string path, ModelOf(run));
-  GR_ASSIGN_OR_RETURN(const std::unique_ptr<OpRegistry> registry, MakeRegistry(flags));
-  GR_ASSIGN_OR_RETURN(const std::unique_ptr<Graph> model, ImportOnnx(path));
   std::vector<RunReport::Chart> charts;
-  if (flags.On("weights")) charts = WeightCharts(*model);
+  if (!flags.On("weights") && !flags.On("boundary") && !flags.On("gradients")) return charts;
+  GR_ASSIGN_OR_RETURN(const recipe::Recipe recipe, LoadRecipe(JoinPath(run, "recipe.txtpb")));
+  GR_ASSIGN_OR_RETURN(const Registries registries,
+                      MakeRegistries(flags, {recipe.plugin().begin(), recipe.plugin().end()}));
+  if (flags.On("gradients")) {
+    GR_ASSIGN_OR_RETURN(charts, GradientCharts(run, *registries.ops, recipe, registries.parts));
+  }
+  if (!flags.On("weights") && !flags.On("boundary")) return charts;
+  GR_ASSIGN_OR_RETURN(const std::string path, ModelOf(run));
+  GR_ASSIGN_OR_RETURN(const std::unique_ptr<Graph> model, ImportOnnx(path));
+  if (flags.On("weights")) {
+    for (RunReport::Chart& chart : WeightCharts(*model)) charts.push_back(std::move(chart));
+  }
   if (flags.On("boundary")) {
-    GR_ASSIGN_OR_RETURN(const recipe::Recipe recipe, LoadRecipe(JoinPath(run, "recipe.txtpb")));
-    auto chart = BoundaryChart(*model, *registry, recipe);
+    auto chart = BoundaryChart(*model, *registries.ops, recipe);
     if (!chart.ok()) return Annotate(chart.status(), path);
     charts.push_back(*std::move(chart));
   }
@@ -60,28 +71,29 @@ absl::Status Run(const Flags& flags) {
   GR_RETURN_IF_ERROR(runs[0].Write(folder, true));
   Print(JoinPath(folder, "report.html"), "\n");
   for (const RunReport::Chart& chart : runs[0].Charts())
-    Print(JoinPath(folder, "plots/" + chart.FileName()), "\n");
+    PrintPaths(JoinPath(folder, "plots"), chart);
   return absl::OkStatus();
 }
 
 }  // namespace
 
 Verb PlotVerb() {
-  return {
-      "plot",
-      "RUN...",
-      "draws the curves of a run, or of several in one picture",
-      "Of one run: report.html and plots/ in its folder are written anew. --weights and --boundary "
-      "draw its\nmodel instead.",
-      "graphrun plot runs/digits\n"
-      "graphrun plot runs/rings --boundary --weights\n"
-      "graphrun plot runs/adam runs/sgd -o comparison",
-      {{"output", "FOLDER", "where to write the svg files (several runs: plots)", false, 'o'},
-       {"weights", "", "of one run: a histogram of each weight"},
-       {"boundary", "", "of one run whose samples are two numbers: which class is where"}},
-      1,
-      -1,
-      Run};
+  return {"plot",
+          "RUN...",
+          "draws the curves of a run, or of several in one picture",
+          "Of one run: report.html and plots/ in its folder are written anew. --weights, "
+          "--gradients and\n--boundary draw its model instead. Each chart is written as svg and as "
+          "png.",
+          "graphrun plot runs/digits\n"
+          "graphrun plot runs/rings --boundary --weights --gradients\n"
+          "graphrun plot runs/adam runs/sgd -o comparison",
+          {{"output", "FOLDER", "where to write the charts (several runs: plots)", false, 'o'},
+           {"weights", "", "of one run: a histogram of each weight"},
+           {"gradients", "", "of one run: a histogram of each weight's gradient in a batch"},
+           {"boundary", "", "of one run whose samples are two numbers: which class is where"}},
+          1,
+          -1,
+          Run};
 }
 
 }  // namespace graphrun::cli

@@ -120,6 +120,7 @@ void Axis::Settle(bool nice, int ticks) {
     low_ = low_ - below <= kNear * step ? below : low_ - margin;
     high_ = above - high_ <= kNear * step ? above : high_ + margin;
   }
+  if (whole_) ticks = std::min(ticks, std::max(static_cast<int>(std::min(high_ - low_, 1e6)), 1));
   ticks_ = NiceTicks(low_, high_, ticks);
 }
 

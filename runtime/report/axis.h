@@ -31,6 +31,8 @@ class Axis {
   // Fixes the ends after Include; degenerate ranges are widened. `nice` widens them to the next
   // tick where that is near, else by a little. Then ticks() and ToPixel hold.
   void Settle(bool nice, int ticks);
+  // Ticks at whole numbers only: epochs, steps. Before Settle.
+  void SetWhole() { whole_ = true; }
   void SetPixels(double at_low, double at_high) {
     pixel_low_ = at_low;
     pixel_high_ = at_high;
@@ -46,7 +48,7 @@ class Axis {
  private:
   double Scaled(double value) const;
   bool logarithmic_;
-  bool any_ = false;
+  bool any_ = false, whole_ = false;
   double low_ = 0, high_ = 1;
   double pixel_low_ = 0, pixel_high_ = 1;
   std::vector<Tick> ticks_;

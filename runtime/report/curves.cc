@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -14,6 +15,8 @@ namespace graphrun {
 namespace {
 
 constexpr size_t kNoisy = 200;  // points from which smoothing helps the eye
+constexpr size_t kMostLayers = 12;
+constexpr char kLayerPrefix[] = "gradient_norm/";
 
 // "val_loss" is split into part "val" and metric "loss"; "loss" has part "train".
 std::pair<std::string, std::string> SplitName(absl::string_view name) {
@@ -70,6 +73,8 @@ std::string ChartTitle(const std::string& metric) {
 
 }  // namespace
 
+bool IsLayer(absl::string_view metric) { return absl::StartsWith(metric, kLayerPrefix); }
+
 std::string Spaced(absl::string_view name) { return absl::StrReplaceAll(name, {{"_", " "}}); }
 
 bool IsPerEpoch(const std::vector<JsonValue>& rows) {
@@ -120,6 +125,7 @@ RunReport::Chart CurveChart(const std::string& metric, const std::vector<Curve>&
   LineChart chart;
   chart.frame = {ChartTitle(metric), per_epoch ? "epoch" : "step", "", "", kChartWidth,
                  kChartHeight};
+  chart.whole_x = true;
   double low = HUGE_VAL, high = -HUGE_VAL;
   for (const Curve& curve : curves) {
     LineChart::Series series;
@@ -153,6 +159,34 @@ RunReport::Chart CurveChart(const std::string& metric, const std::vector<Curve>&
   return {metric, chart.ToSvg()};
 }
 
+absl::optional<RunReport::Chart> LayersChart(const Curves& curves) {
+  std::vector<const Curve*> layers;
+  for (const std::string& metric : curves.order) {
+    if (IsLayer(metric)) layers.push_back(&curves.of_metric.at(metric).front());
+  }
+  if (layers.empty()) return absl::nullopt;
+  LineChart chart;
+  chart.frame = {"Gradient norm by layer",
+                 curves.per_epoch ? "epoch" : "step",
+                 "norm of the gradient",
+                 "",
+                 kChartWidth,
+                 kChartHeight};
+  chart.whole_x = chart.log_y = true;
+  const size_t shown = std::min(layers.size(), kMostLayers);
+  if (shown < layers.size())
+    chart.frame.note = absl::StrCat(shown, " of ", layers.size(), " layers");
+  for (size_t i = 0; i < shown; ++i) {
+    // The first, the last, and some between.
+    const Curve& layer = *layers[shown < 2 ? 0 : i * (layers.size() - 1) / (shown - 1)];
+    LineChart::Series& series = chart.series.emplace_back();
+    series.name = layer.key.substr(std::strlen(kLayerPrefix));
+    series.x = layer.x;
+    series.y = layer.y;
+  }
+  return RunReport::Chart{"gradient_norm_by_layer", chart.ToSvg()};
+}
+
 std::vector<RunReport::Chart> CompareRuns(absl::Span<const RunReport> runs) {
   bool per_epoch = true;
   for (const RunReport& run : runs) per_epoch = per_epoch && IsPerEpoch(run.metrics);
@@ -181,6 +215,9 @@ std::vector<RunReport::Chart> CompareRuns(absl::Span<const RunReport> runs) {
     LineChart& chart = charts[metric];
     chart.frame = {ChartTitle(metric), per_epoch ? "epoch" : "step", "", "", kChartWidth,
                    kChartHeight};
+    chart.whole_x = true;
+    // Gradients of different networks differ by orders of magnitude.
+    chart.log_y = IsLayer(metric);
     drawn.push_back({metric, chart.ToSvg()});
   }
   return drawn;

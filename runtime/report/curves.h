@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
+#include "absl/types/optional.h"
 #include "runtime/report/run_report.h"
 
 namespace graphrun {
@@ -37,6 +38,11 @@ std::vector<std::string> MetricKeys(const std::vector<JsonValue>& rows);
 // A line for each part, with a star on the best of the summary's monitored metric.
 RunReport::Chart CurveChart(const std::string& metric, const std::vector<Curve>& curves,
                             bool per_epoch, const RunSummary& summary);
+
+// The norms of the layers' gradients ("gradient_norm/fc1.weight"), on a logarithmic axis; nothing
+// where there are none.
+absl::optional<RunReport::Chart> LayersChart(const Curves& curves);
+bool IsLayer(absl::string_view metric);
 
 // "val_loss" as people read it: "val loss".
 std::string Spaced(absl::string_view name);

@@ -83,6 +83,7 @@ std::string LineChart::ToSvg() const {
   }
   if (y_low) y.Include(*y_low);
   if (y_high) y.Include(*y_high);
+  if (whole_x) x.SetWhole();
   x.Settle(false, std::max(frame.width / 90, 2));
   y.Settle(true, std::max(frame.height / 70, 2));
   out.DrawAxes(&x, &y);

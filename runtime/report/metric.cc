@@ -6,6 +6,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "runtime/base/status.h"
 #include "runtime/base/text.h"
@@ -120,7 +121,9 @@ absl::StatusOr<std::unique_ptr<Metric>> MakeMetric(absl::string_view name,
   if (absl::ConsumePrefix(&rest, "top") && absl::SimpleAtoi(rest, &k) && k >= 1) {
     return std::unique_ptr<Metric>(std::make_unique<TopK>(k, options));
   }
-  return UsageError("there is no metric \"", name, "\".", DidYouMean(name, MetricNames()));
+  const std::vector<std::string> names = MetricNames();
+  return UsageError("there is no metric \"", name, "\"; there are ", absl::StrJoin(names, ", "),
+                    ".", DidYouMean(name, names));
 }
 
 std::vector<std::string> MetricNames() {

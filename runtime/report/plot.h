@@ -38,6 +38,7 @@ struct LineChart {
   PlotFrame frame;
   std::vector<Series> series;
   bool log_x = false, log_y = false;     // points that are not positive are left out
+  bool whole_x = false;                  // x counts epochs or steps
   absl::optional<double> y_low, y_high;  // ends of the y axis, else from the data
 
   std::string ToSvg() const;

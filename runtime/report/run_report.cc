@@ -12,6 +12,7 @@
 #include "runtime/report/curves.h"
 #include "runtime/report/html_page.h"
 #include "runtime/report/plot.h"
+#include "runtime/report/svg_image.h"
 #include "runtime/report/terminal.h"
 
 namespace graphrun {
@@ -107,12 +108,18 @@ void AddMetricsTable(const RunReport& report, HtmlPage* page) {
 
 }  // namespace
 
-std::string RunReport::Chart::FileName() const {
+std::string RunReport::Chart::FileName(absl::string_view ending) const {
   std::string file = name;
   for (char& c : file) {
     if (c == '/' || c == '\0') c = '-';
   }
-  return file + ".svg";
+  return absl::StrCat(file, ending);
+}
+
+absl::Status RunReport::Chart::Write(const std::string& folder) const {
+  GR_RETURN_IF_ERROR(WriteFileAtomic(JoinPath(folder, FileName(".svg")), svg));
+  GR_ASSIGN_OR_RETURN(const std::string png, SvgToPng(svg));
+  return WriteFileAtomic(JoinPath(folder, FileName(".png")), png);
 }
 
 absl::StatusOr<RunReport> RunReport::Read(const std::string& folder) {
@@ -152,8 +159,10 @@ std::vector<RunReport::Chart> RunReport::Charts() const {
   const Curves curves = CollectCurves(metrics, IsPerEpoch(metrics));
   std::vector<Chart> charts;
   for (const std::string& metric : curves.order) {
+    if (IsLayer(metric)) continue;
     charts.push_back(CurveChart(metric, curves.of_metric.at(metric), curves.per_epoch, summary));
   }
+  if (absl::optional<Chart> layers = LayersChart(curves)) charts.push_back(*std::move(layers));
   charts.insert(charts.end(), more_charts.begin(), more_charts.end());
   if (!summary.confusion.empty()) {
     const ConfusionMatrix matrix = MatrixOf(summary);
@@ -205,9 +214,7 @@ absl::Status RunReport::Write(const std::string& folder, bool plots) const {
   if (!plots) return absl::OkStatus();
   const std::string plot_folder = JoinPath(folder, "plots");
   GR_RETURN_IF_ERROR(CreateDirs(plot_folder));
-  for (const Chart& chart : Charts()) {
-    GR_RETURN_IF_ERROR(WriteFileAtomic(JoinPath(plot_folder, chart.FileName()), chart.svg));
-  }
+  for (const Chart& chart : Charts()) GR_RETURN_IF_ERROR(chart.Write(plot_folder));
   return absl::OkStatus();
 }
 

@@ -16,9 +16,11 @@ namespace graphrun {
 
 struct RunReport {
   struct Chart {
-    std::string name;  // "loss", "gradient_norm/fc1.weight"
+    std::string name;  // "loss", "weights/fc1.weight"
     std::string svg;
-    std::string FileName() const;  // the name as one file, "gradient_norm-fc1.weight.svg"
+    // The name as one file: "weights-fc1.weight.svg".
+    std::string FileName(absl::string_view ending) const;
+    absl::Status Write(const std::string& folder) const;  // NAME.svg and NAME.png
   };
   RunSummary summary;
   std::vector<JsonValue> metrics;                                // rows of metrics.jsonl
@@ -34,7 +36,7 @@ struct RunReport {
   // monitored one; then the confusion matrix and the measures per class.
   std::vector<Chart> Charts() const;
   std::string ToHtml() const;
-  // Writes report.html and, where `plots`, plots/NAME.svg for every chart.
+  // Writes report.html and, where `plots`, plots/NAME.svg and NAME.png for every chart.
   absl::Status Write(const std::string& folder, bool plots) const;
 };
 

@@ -123,6 +123,12 @@ class UpdateBuilder {
     }
   }
 
+  // The gradients as they are.
+  void Show(std::vector<Value*>* outputs) {
+    for (const Expr& g : gradients_) outputs->push_back(b_.Op("Identity", {g}).value());
+    for (const StateUpdate& s : graph_.states()) graph_.SetNext(s.state, nullptr);
+  }
+
   // Norms of the gradients and the largest of each unit, without any update.
   void Probe(std::vector<TrainedParameter>* parameters, std::vector<Value*>* outputs) {
     for (const Expr& g : gradients_)
@@ -296,7 +302,7 @@ void SetOutputs(Graph& graph, const std::vector<Value*>& outputs) {
   for (Value* v : outputs) graph.AddOutput(v);
 }
 
-enum class StepKind { kUpdate, kAccumulate, kProbe };
+enum class StepKind { kUpdate, kAccumulate, kProbe, kGradients };
 
 absl::StatusOr<std::shared_ptr<Graph>> BuildStep(const Graph& model, const OpRegistry& registry,
                                                  const TrainingOptions& options, StepKind kind,
@@ -315,6 +321,8 @@ absl::StatusOr<std::shared_ptr<Graph>> BuildStep(const Graph& model, const OpReg
     result->prediction = form.prediction();
   } else if (kind == StepKind::kAccumulate) {
     updates.Accumulate();
+  } else if (kind == StepKind::kGradients) {
+    updates.Show(&outputs);
   } else {
     updates.Probe(&result->parameters, &outputs);
   }
@@ -326,6 +334,12 @@ absl::StatusOr<std::shared_ptr<Graph>> BuildStep(const Graph& model, const OpReg
 }
 
 }  // namespace
+
+absl::StatusOr<std::shared_ptr<Graph>> BuildGradientGraph(const Graph& model,
+                                                          const OpRegistry& registry,
+                                                          const TrainingOptions& options) {
+  return BuildStep(model, registry, options, StepKind::kGradients, nullptr);
+}
 
 absl::StatusOr<TrainingGraph> BuildTrainingGraph(const Graph& model, const OpRegistry& registry,
                                                  const TrainingOptions& options) {

@@ -71,6 +71,12 @@ struct TrainingGraph {
 absl::StatusOr<TrainingGraph> BuildTrainingGraph(const Graph& model, const OpRegistry& registry,
                                                  const TrainingOptions& options);
 
+// A graph that changes no state, with the inputs of TrainingGraph's. Outputs: the loss, then the
+// gradient of each of TrainingGraph::parameters, before regularizers and clipping.
+absl::StatusOr<std::shared_ptr<Graph>> BuildGradientGraph(const Graph& model,
+                                                          const OpRegistry& registry,
+                                                          const TrainingOptions& options);
+
 // Names of states that are not parameters.
 inline constexpr char kStepState[] = "graphrun/step";       // float64 scalar: updates done
 inline constexpr char kScaleState[] = "graphrun/lr_scale";  // float64 scalar: set by the host

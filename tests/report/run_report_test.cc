@@ -83,6 +83,21 @@ TEST_F(RunReportTest, EachMetricHasOneChartWhereValidationJoinsTraining) {
   EXPECT_TRUE(absl::StrContains(report->Charts()[1].svg, ">best 0.9612<"));
 }
 
+TEST_F(RunReportTest, TheGradientsOfAllLayersShareOneChartOnALogarithmicAxis) {
+  ASSERT_TRUE(
+      WriteFileAtomic(Path("metrics.jsonl"),
+                      "{\"step\":1,\"epoch\":1,\"gradient_norm\":1,\"gradient_norm/a.weight\":"
+                      "1e-6,\"gradient_norm/b.weight\":1}\n")
+          .ok());
+  const auto charts = RunReport::Read(folder_)->Charts();
+  ASSERT_EQ(charts.size(), 2u);
+  EXPECT_EQ(charts[0].name, "gradient_norm");
+  EXPECT_EQ(charts[1].name, "gradient_norm_by_layer");
+  EXPECT_TRUE(absl::StrContains(charts[1].svg, ">a.weight<"));
+  EXPECT_TRUE(absl::StrContains(charts[1].svg, ">b.weight<"));
+  EXPECT_TRUE(absl::StrContains(charts[1].svg, ">1e-5<")) << charts[1].svg;
+}
+
 TEST_F(RunReportTest, ThePageHoldsEverythingAndLoadsNothing) {
   WriteRun();
   const auto report = RunReport::Read(folder_);
@@ -99,8 +114,9 @@ TEST_F(RunReportTest, ThePageHoldsEverythingAndLoadsNothing) {
     EXPECT_FALSE(absl::StrContains(html, piece)) << piece;
   }
   EXPECT_EQ(*ListFolder(Path("plots")),
-            (std::vector<std::string>{"accuracy.svg", "classes.svg", "confusion.svg", "loss.svg",
-                                      "lr.svg"}));
+            (std::vector<std::string>{"accuracy.png", "accuracy.svg", "classes.png", "classes.svg",
+                                      "confusion.png", "confusion.svg", "loss.png", "loss.svg",
+                                      "lr.png", "lr.svg"}));
 }
 
 TEST_F(RunReportTest, AnEmptyFolderStillMakesAPage) {

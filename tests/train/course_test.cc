@@ -3,10 +3,14 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <map>
 
+#include "absl/types/optional.h"
 #include "ops/ops.h"
+#include "runtime/base/file.h"
+#include "runtime/report/json.h"
 #include "runtime/train/recipe.h"
 #include "runtime/train/trainer.h"
 
@@ -25,37 +29,46 @@ struct Outcome {
   }
 };
 
-class CourseTest : public testing::TestWithParam<std::string> {
- protected:
-  static Outcome Run(const std::string& name) {
-    Outcome outcome;
-    auto recipe = LoadRecipe(absl::StrCat(kCourse, name, ".txtpb"));
-    EXPECT_TRUE(recipe.ok()) << recipe.status().message();
-    if (!recipe.ok()) return outcome;
-    recipe->mutable_model()->set_path(kCourse + recipe->model().path());
-    recipe->mutable_data()->set_path(kCourse + recipe->data().path());
-    recipe->mutable_output()->set_dir(testing::TempDir() + "/course/" + name);
-    recipe->mutable_output()->set_plots(false);
-    OpRegistry registry;
-    RegisterOps(registry);
-    TrainEnvironment environment;
-    environment.force = true;
-    auto result = Train(*recipe, registry, environment);
-    EXPECT_TRUE(result.ok()) << name << ": " << result.status().message();
-    if (!result.ok()) return outcome;
-    for (const auto& [key, value] : result->summary.results) outcome.results[key] = value;
-    for (const auto& [key, text] : result->summary.warnings) outcome.warnings.push_back(key);
-    outcome.status = result->summary.status;
-    return outcome;
-  }
-};
+// Of a run, in this test alone.
+std::string Folder(const std::string& name) {
+  std::string test = testing::UnitTest::GetInstance()->current_test_info()->name();
+  std::replace(test.begin(), test.end(), '/', '-');
+  return absl::StrCat(testing::TempDir(), "/course/", test, "/", name);
+}
+
+// `augment`: in place of the recipe's.
+Outcome Run(const std::string& name, absl::optional<std::string> augment = {}) {
+  Outcome outcome;
+  auto recipe = LoadRecipe(absl::StrCat(kCourse, name, ".txtpb"));
+  EXPECT_TRUE(recipe.ok()) << recipe.status().message();
+  if (!recipe.ok()) return outcome;
+  recipe->mutable_model()->set_path(kCourse + recipe->model().path());
+  recipe->mutable_data()->set_path(kCourse + recipe->data().path());
+  recipe->mutable_output()->set_dir(Folder(name));
+  if (augment) recipe->mutable_data()->set_augment(*augment);
+  recipe->mutable_output()->set_plots(false);
+  OpRegistry registry;
+  RegisterOps(registry);
+  TrainEnvironment environment;
+  environment.force = true;
+  auto result = Train(*recipe, registry, environment);
+  EXPECT_TRUE(result.ok()) << name << ": " << result.status().message();
+  if (!result.ok()) return outcome;
+  for (const auto& [key, value] : result->summary.results) outcome.results[key] = value;
+  for (const auto& [key, text] : result->summary.warnings) outcome.warnings.push_back(key);
+  outcome.status = result->summary.status;
+  return outcome;
+}
+
+class CourseTest : public testing::TestWithParam<std::string> {};
 
 TEST_P(CourseTest, ReachesWhatItsPageSays) {
   // Recipes that learn classes: at least this share of the validation set is right.
   static const std::map<std::string, double> kLeast = {
       {"01-hidden-layer", 0.95}, {"03-deep-sigmoid", 0}, {"01-linear", 0}, {"05-full-batch", 0},
       {"08-raw-input", 0},       {"04-multi-label", 0},  {"04-mse", 0},    {"04-mae", 0},
-      {"02-sigmoid", 0}};
+      {"02-sigmoid", 0},         {"09-none", 0.7},       {"09-l2", 0.72},  {"09-l1", 0.72},
+      {"09-elastic-net", 0.72},  {"09-dropout", 0.72}};
   const std::string name = GetParam();
   const Outcome outcome = Run(name);
   const auto least = kLeast.find(name);
@@ -75,6 +88,56 @@ TEST_P(CourseTest, ReachesWhatItsPageSays) {
   }
   EXPECT_EQ(outcome.Warned("vanishing-gradient"), name == "03-deep-sigmoid");
   EXPECT_EQ(outcome.Warned("unnormalised-input"), name == "08-raw-input");
+}
+
+// The end of the validation loss, over its least.
+double Rise(const std::string& name) {
+  auto text = ReadFile(Folder(name) + "/metrics.jsonl");
+  EXPECT_TRUE(text.ok()) << text.status();
+  double least = HUGE_VAL, last = 0;
+  auto rows = JsonValue::ParseLines(*text);
+  EXPECT_TRUE(rows.ok()) << rows.status();
+  for (const JsonValue& row : *rows) {
+    last = row.Find("val_loss")->AsNumber();
+    least = std::min(least, last);
+  }
+  return last / least;
+}
+
+TEST(CourseLessonTest, WithoutRegularisationTheValidationLossTurnsAroundAndWithItStays) {
+  const double none = Run("09-none").results.at("val_loss");
+  EXPECT_GT(Rise("09-none"), 1.2);
+  for (const char* name : {"09-l2", "09-l1", "09-elastic-net", "09-dropout"}) {
+    EXPECT_LT(Run(name).results.at("val_loss"), none) << name;
+    EXPECT_LT(Rise(name), 1.15) << name;
+  }
+}
+
+TEST(CourseLessonTest, AugmentationEndsAtALowerValidationLoss) {
+  const double with = Run("10-augmentation").results.at("val_loss");
+  EXPECT_LT(with, 0.9 * Run("10-augmentation", "").results.at("val_loss"));
+}
+
+// Every page shows a plot, and every plot is shown.
+TEST(CourseLessonTest, EachPageShowsWhatItSays) {
+  std::string all;
+  for (const auto& entry : std::filesystem::directory_iterator(kCourse)) {
+    const std::string name = entry.path().filename();
+    if (entry.path().extension() != ".md" || name == "README.md") continue;
+    const std::string text = *ReadFile(entry.path());
+    EXPECT_NE(text.find("](plots/"), std::string::npos) << name;
+    EXPECT_NE(text.find("graphrun train "), std::string::npos) << name;
+    for (size_t at = text.find("](plots/"); at != std::string::npos;
+         at = text.find("](plots/", at + 1)) {
+      const std::string plot = text.substr(at + 2, text.find(')', at) - at - 2);
+      EXPECT_TRUE(FileExists(kCourse + plot)) << name << ": " << plot;
+    }
+    all += text;
+  }
+  for (const auto& entry : std::filesystem::directory_iterator(absl::StrCat(kCourse, "plots"))) {
+    const std::string name = entry.path().filename();
+    EXPECT_NE(all.find(absl::StrCat("](plots/", name)), std::string::npos) << name;
+  }
 }
 
 std::vector<std::string> Recipes() {
