@@ -32,6 +32,24 @@ class Namer {
   std::vector<absl::flat_hash_set<std::string>> scopes_;  // names of the graphs around
 };
 
+// Nodes of one name, as inlined bodies bring them: stock runtimes refuse them.
+void SetApart(std::vector<NamedNode>* nodes) {
+  absl::flat_hash_set<std::string> own;
+  std::vector<NamedNode*> clashing;
+  for (NamedNode& node : *nodes) {
+    if (!node.name.empty() && !own.insert(node.name).second) clashing.push_back(&node);
+  }
+  absl::flat_hash_map<std::string, int> counters;
+  for (NamedNode* node : clashing) {
+    int& counter = counters[node->name];
+    std::string name;
+    do {
+      name = absl::StrCat(node->name, "_", ++counter);
+    } while (!own.insert(name).second);
+    node->name = std::move(name);
+  }
+}
+
 NamedNode Namer::Name(const Node& node, const NameMap& names) {
   NamedNode named;
   named.name = node.name();
@@ -100,6 +118,7 @@ NamedGraph Namer::Name(const Graph& graph, absl::Span<const std::string> capture
   }
   scopes_.push_back(own);
   for (const auto& node : graph.nodes()) named.nodes.push_back(Name(*node, names));
+  SetApart(&named.nodes);
   scopes_.pop_back();
   absl::flat_hash_set<std::string> outputs;
   for (const Value* v : graph.outputs()) {

@@ -52,6 +52,17 @@ TEST(ExportOnnxTest, AttributesOfEveryKindComeBack) {
   })");
 }
 
+TEST(ExportOnnxTest, NodesOfOneNameAreSetApart) {
+  const auto g = Parse("g (float[2] x) => (y) { a = Abs(x) b = Abs(a) c = Abs(b) y = Abs(c) }");
+  const char* names[] = {"n", "n_1", "n", ""};
+  const char* const* name = names;
+  for (const auto& node : g->nodes()) node->set_name(*name++);
+  const onnx::ModelProto proto = Message(*g);
+  std::vector<std::string> written;
+  for (const auto& node : proto.graph().node()) written.push_back(node.name());
+  EXPECT_THAT(written, ::testing::ElementsAre("n", "n_1", "n_2", ""));
+}
+
 TEST(ExportOnnxTest, ElementsOfEveryTypeComeBack) {
   ExpectRoundTrip(R"(g (x) => (x) <
     float[3] a = {0.1, 3.4028235e38, 1e-45}, double[2] b = {0.1, 1e-300}, float16[2] c = {0.333, 65504},
