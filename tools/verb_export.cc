@@ -17,8 +17,10 @@
 #include "runtime/op/infer.h"
 #include "runtime/passes/pass.h"
 #include "runtime/train/inference_form.h"
+#include "runtime/train/recipe.h"
 #include "tools/model_inputs.h"
 #include "tools/output.h"
+#include "tools/plain_form.h"
 #include "tools/registry.h"
 #include "tools/run_path.h"
 #include "tools/safetensors.h"
@@ -61,18 +63,18 @@ absl::Status ExposeStates(Graph* graph) {
   return graph->Sort();
 }
 
-// The training graph as one step in plain ONNX.
-absl::Status ExportStep(const NamedModel& model, const OpRegistry& registry,
-                        const std::string& path, ExportOptions options) {
+// The training graph as one step in plain ONNX. `batch`: of the run; 0: unknown.
+absl::Status ExportStep(const NamedModel& model, const OpRegistry& registry, const Flags& flags,
+                        int64_t batch, ExportOptions options) {
   if (model.training.empty()) {
     return ModelError("has no training information; take train.onnx of a run, or a checkpoint");
   }
   GR_ASSIGN_OR_RETURN(const std::unique_ptr<Graph> step, ResolveTraining(model));
-  GR_RETURN_IF_ERROR(InferTypes(*step, registry));
-  GR_ASSIGN_OR_RETURN(std::unique_ptr<Graph> plain, ToStandard(*step, registry));
+  GR_ASSIGN_OR_RETURN(const std::unique_ptr<Graph> plain,
+                      ToPlainForm(*step, registry, flags, batch));
   GR_RETURN_IF_ERROR(ExposeStates(plain.get()));
   options.registry = &registry;
-  return ExportOnnx(*plain, path, options);
+  return ExportOnnx(*plain, flags.Get("output"), options);
 }
 
 // The element type that --precision names; undefined: as it is.
@@ -214,7 +216,13 @@ absl::Status Run(const Flags& flags) {
     return Report(path);
   }
   if (flags.On("train-step")) {
-    GR_RETURN_IF_ERROR(Annotate(ExportStep(model, *registry, path, options), source));
+    int64_t batch = 0;
+    if (run) {
+      GR_ASSIGN_OR_RETURN(const recipe::Recipe recipe,
+                          LoadRecipe(JoinPath(flags.argument(0), "recipe.txtpb")));
+      batch = recipe.data().batch();
+    }
+    GR_RETURN_IF_ERROR(Annotate(ExportStep(model, *registry, flags, batch, options), source));
     return Report(path);
   }
   auto graph = ForInference(model, registries, flags);

@@ -5,7 +5,6 @@
 #include "runtime/base/status.h"
 #include "runtime/base/text.h"
 #include "runtime/onnx/import.h"
-#include "runtime/onnx/standard.h"
 #include "runtime/op/infer.h"
 #include "runtime/passes/pass.h"
 #include "runtime/train/inference_form.h"
@@ -14,6 +13,7 @@
 #include "runtime/train/training_form.h"
 #include "tools/output.h"
 #include "tools/pattern.h"
+#include "tools/plain_form.h"
 #include "tools/registry.h"
 #include "tools/verbs.h"
 #include "tools/write_model.h"
@@ -149,7 +149,7 @@ absl::Status Run(const Flags& flags) {
   GR_RETURN_IF_ERROR(Annotate(AddGradients(graph.get(), *registry, loss_name, flags), path));
   const bool standard = !flags.Has("standard") || flags.On("standard");
   if (standard) {
-    auto plain = ToStandard(*graph, *registry);
+    auto plain = ToPlainForm(*graph, *registry, flags);
     if (!plain.ok()) return Annotate(plain.status(), path);
     graph = *std::move(plain);
   }
@@ -175,6 +175,8 @@ Verb GradVerb() {
            {"inputs", "", "by the inputs instead of the weights"},
            {"wrt", "REGEX", "by the weights and inputs of these names", true},
            {"seed-input", "", "an input d_VALUE holds the weights of the sum"},
+           {"shape", "NAME=D,D", "sizes of an input that the model leaves open", true},
+           {"batch", "N", "the first axis of inputs, where gradients have no form for any size"},
            {"standard", "", "only operators of the standard (--no-standard: graphrun's own too)"}},
           1,
           1,

@@ -9,6 +9,8 @@
 namespace graphrun {
 namespace {
 
+constexpr int kNewest = 28;  // whose operators are known here
+
 absl::Status SetVersion(Graph* graph, const OpRegistry& registry, int version) {
   for (const auto& node : graph->nodes()) {
     const AttrMap attrs = node->attrs();
@@ -42,6 +44,9 @@ absl::Status SetVersion(Graph* graph, const OpRegistry& registry, int version) {
 
 absl::StatusOr<std::unique_ptr<Graph>> ConvertOpset(const Graph& graph, const OpRegistry& registry,
                                                     int version) {
+  if (version < 1 || version > kNewest)
+    return UsageError("there is no version ", version, " of the operator set; 1 to ", kNewest,
+                      " are known");
   std::unique_ptr<Graph> copy = graph.Clone();
   const auto it = copy->opset_imports.find("");
   if (it == copy->opset_imports.end() || it->second < version) {

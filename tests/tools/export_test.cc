@@ -46,6 +46,36 @@ TEST(ExportTest, AnotherOperatorSetIsWrittenAndComputesTheSame) {
   EXPECT_THAT(both.err, HasSubstr("--opset 13"));
 }
 
+TEST(ExportTest, AnOperatorSetThatIsNotThereIsRefused) {
+  const CommandResult r =
+      RunGraphrun({"export", NewModel("m.onnx"), "-o", TempPath("new.onnx"), "--opset", "99"});
+  EXPECT_EQ(r.exit_code, 2);
+  EXPECT_THAT(r.err, HasSubstr("there is no version 99"));
+}
+
+// The gradients of convolution and pooling are written for one size of the batch.
+TEST(ExportTest, ATrainingStepOfAConvolutionalNetworkIsPlainOnnxForTheRunsBatch) {
+  const std::string model = TempPath("c.onnx"), run = TempPath("conv"), out = TempPath("step.onnx");
+  ASSERT_EQ(RunGraphrun({"new", "cnn", "--in", "1,1,2", "--channels", "2", "--pool", "1",
+                         "--kernel", "1", "--layers", "4", "--out", "2", "-o", model})
+                .exit_code,
+            0);
+  std::vector<std::string> words = TrainWords(run);
+  words[1] = model;
+  words.insert(words.end(), {"--batch", "8", "--max-steps", "2"});
+  ASSERT_EQ(RunGraphrun(words).exit_code, 0);
+  CommandResult r = RunGraphrun({"export", run, "--train-step", "-o", out});
+  ASSERT_EQ(r.exit_code, 0) << r.err;
+  EXPECT_THAT(r.err, HasSubstr("batches of 8"));
+  r = RunGraphrun({"run", out, "--random"});
+  EXPECT_EQ(r.exit_code, 0) << r.err;
+  r = RunGraphrun({"export", run + "/train.onnx", "--train-step", "-o", out});
+  EXPECT_EQ(r.exit_code, 3);
+  EXPECT_THAT(r.err, HasSubstr("--batch N"));
+  r = RunGraphrun({"export", run + "/train.onnx", "--train-step", "--batch", "4", "-o", out});
+  EXPECT_EQ(r.exit_code, 0) << r.err;
+}
+
 TEST(ExportTest, SafetensorsHoldEveryWeightByName) {
   const std::string model = NewModel("m.onnx"), out = TempPath("m.safetensors");
   const CommandResult r = RunGraphrun({"export", model, "--safetensors", "-o", out});
@@ -83,6 +113,20 @@ TEST(GradTest, TheGradientsOfALossAreOutputsOfAPlainModel) {
   EXPECT_EQ(run.exit_code, 0) << run.err;
   for (const char* name : {"d_fc1.weight", "d_fc1.bias", "d_fc3.weight"})
     EXPECT_THAT(run.out, HasSubstr(name));
+}
+
+TEST(GradTest, AConvolutionsGradientsAreWrittenForABatchOfOneSize) {
+  const std::string model = TempPath("conv.onnx"), out = TempPath("g.onnx");
+  ASSERT_EQ(
+      RunGraphrun({"new", "cnn", "--in", "1,4,4", "--channels", "2", "--out", "2", "-o", model})
+          .exit_code,
+      0);
+  CommandResult r = RunGraphrun({"grad", model, "--loss", "ce", "-o", out});
+  EXPECT_EQ(r.exit_code, 3);
+  EXPECT_THAT(r.err, HasSubstr("--batch N"));
+  r = RunGraphrun({"grad", model, "--loss", "ce", "--batch", "3", "-o", out});
+  ASSERT_EQ(r.exit_code, 0) << r.err;
+  EXPECT_EQ(RunGraphrun({"run", out, "--random"}).exit_code, 0);
 }
 
 TEST(GradTest, TheSeedInputWeighsAnOutputsElementsAndWrtChooses) {
