@@ -1,5 +1,7 @@
 #include "tools/recipe_flags.h"
 
+#include <algorithm>
+#include <iterator>
 #include <string>
 
 #include "absl/strings/match.h"
@@ -9,6 +11,7 @@
 #include "runtime/base/file.h"
 #include "runtime/base/status.h"
 #include "runtime/base/text.h"
+#include "runtime/onnx/import.h"
 #include "runtime/train/recipe.h"
 
 namespace graphrun::cli {
@@ -42,7 +45,10 @@ std::vector<RecipeFlag> DataTable() {
       {{"target", "COLUMN", "the label or target: names or indices with commas"}, "data.target"},
       {{"features", "COLUMNS", "the columns that the model reads; all but the target"},
        "data.features"},
-      {{"field", "NAME=COLUMNS", "columns of one of several inputs", true}, "data.input"},
+      {{"input", "NAME=COLUMNS", "columns of one of several inputs", true}, "data.input"},
+      {{"image-size", "HxW", "images of a folder are resized to it"}, "data.option.image_size"},
+      {{"image-channels", "1,3", "images of a folder are converted to grey or RGB"},
+       "data.option.image_channels"},
       {{"normalize", "KIND",
         "none, zscore, minmax, scale255: fitted on the training data, baked into the model"},
        "data.normalize"},
@@ -162,6 +168,9 @@ absl::Status ApplyStrength(const std::string& path, const std::string& text,
 }
 
 absl::Status Apply(const RecipeFlag& row, const std::string& text, recipe::Recipe* recipe) {
+  // A number of the optimizer that stands where none is named.
+  if (absl::StartsWith(row.path, "optimizer.*.") && !recipe->optimizer().kind_case())
+    recipe->mutable_optimizer()->mutable_adam();
   switch (row.form) {
     case Form::kPlain:
       return SetRecipeField(recipe, row.path, text);
@@ -196,7 +205,7 @@ void ClearList(absl::string_view flag, recipe::Recipe* recipe) {
   if (flag == "log") recipe->mutable_output()->clear_log();
   if (flag == "metric") recipe->mutable_loop()->clear_metric();
   if (flag == "features") recipe->mutable_data()->clear_features();
-  if (flag == "field") recipe->mutable_data()->clear_input();
+  if (flag == "input") recipe->mutable_data()->clear_input();
   if (flag == "freeze") recipe->mutable_model()->clear_freeze();
   if (flag == "train") recipe->mutable_model()->clear_train();
   if (flag == "milestones") recipe->mutable_schedule()->mutable_multistep()->clear_epochs();
@@ -215,6 +224,38 @@ void FindBeside(const std::string& folder, std::string* path) {
   if (path->empty() || FileExists(*path)) return;
   const std::string beside = JoinPath(folder, *path);
   if (FileExists(beside)) *path = beside;
+}
+
+// What a model brings along, its metadata "graphrun.recipe.FIELD", beneath the recipe. A model may
+// say how it wants to be trained, not which files are read and written.
+absl::Status PutOverMetadata(recipe::Recipe* recipe) {
+  constexpr absl::string_view kPrefix = "graphrun.recipe.";
+  constexpr absl::string_view kAllowed[] = {
+      "loss.",          "optimizer",    "regularizer", "schedule",      "loop.",
+      "data.normalize", "data.augment", "data.batch",  "data.target",   "data.shuffle",
+      "data.sampler",   "model.freeze", "model.train", "model.dropout", "model.init"};
+  const std::string& path = recipe->model().path();
+  if (path.empty() || !FileExists(path) || IsFolder(path)) return absl::OkStatus();
+  GR_ASSIGN_OR_RETURN(const NamedModel model, ReadOnnx(path));
+  recipe::Recipe all;
+  for (const auto& [key, value] : model.metadata) {
+    if (!absl::StartsWith(key, kPrefix)) continue;
+    const std::string field = key.substr(kPrefix.size());
+    const bool allowed =
+        std::any_of(std::begin(kAllowed), std::end(kAllowed),
+                    [&](absl::string_view start) { return absl::StartsWith(field, start); });
+    absl::Status status =
+        allowed ? SetRecipeField(&all, field, value)
+                : ModelError("a model cannot set ", field, "; say it in a recipe or by a flag");
+    if (!status.ok()) {
+      return ModelError(path, ": metadata ", key, " = \"", value, "\": ", status.message());
+    }
+  }
+  if (recipe->regularizer_size() > 0) all.clear_regularizer();
+  if (recipe->loop().metric_size() > 0) all.mutable_loop()->clear_metric();
+  all.MergeFrom(*recipe);
+  *recipe = std::move(all);
+  return absl::OkStatus();
 }
 
 std::vector<FlagSpec> Specs(const std::vector<RecipeFlag>& table) {
@@ -285,6 +326,10 @@ absl::StatusOr<recipe::Recipe> ReadRecipe(const Flags& flags) {
     if (recipe.data().has_val()) FindBeside(folder, recipe.mutable_data()->mutable_val());
   }
   if (!models.empty()) recipe.mutable_model()->set_path(models[0]);
+  for (const std::string& a : assignments) {
+    if (absl::StartsWith(a, "model.path=")) GR_RETURN_IF_ERROR(ApplyAssignment(&recipe, a));
+  }
+  GR_RETURN_IF_ERROR(PutOverMetadata(&recipe));
   for (const std::string& plugin : flags.All("plugin")) recipe.add_plugin(plugin);
   GR_RETURN_IF_ERROR(ApplyRecipeFlags(flags, &recipe));
   for (const std::string& a : assignments) GR_RETURN_IF_ERROR(ApplyAssignment(&recipe, a));

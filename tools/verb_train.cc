@@ -9,6 +9,7 @@
 #include "runtime/base/status.h"
 #include "runtime/report/console.h"
 #include "runtime/report/json.h"
+#include "runtime/report/run_report.h"
 #include "runtime/train/lr_range.h"
 #include "runtime/train/recipe.h"
 #include "runtime/train/run_folder.h"
@@ -46,7 +47,8 @@ absl::Status FindRate(const recipe::Recipe& recipe, const Registries& registries
   const std::string folder = RunFolderPath(recipe);
   GR_RETURN_IF_ERROR(CreateDirs(folder));
   GR_RETURN_IF_ERROR(WriteFileAtomic(folder + "/lr_range.csv", range.ToCsv()));
-  GR_RETURN_IF_ERROR(WriteFileAtomic(folder + "/lr_range.svg", range.ToSvg()));
+  const RunReport::Chart chart = {"lr_range", range.ToSvg()};
+  GR_RETURN_IF_ERROR(chart.Write(folder));
   if (mode == ProgressMode::kJson) {
     JsonWriter json(2);
     json.BeginObject().Field("suggestion", range.suggestion).Field("least_at", range.least_at);
@@ -70,7 +72,8 @@ absl::Status FindRate(const recipe::Recipe& recipe, const Registries& registries
 }
 
 absl::Status Run(const Flags& flags) {
-  GR_ASSIGN_OR_RETURN(const recipe::Recipe recipe, ReadRecipe(flags));
+  GR_ASSIGN_OR_RETURN(recipe::Recipe recipe, ReadRecipe(flags));
+  if (flags.On("json")) recipe.mutable_output()->set_progress("json");
   if (flags.On("print-recipe")) {
     PrintText(PrintRecipe(recipe));
     return absl::OkStatus();
@@ -115,6 +118,7 @@ Verb TrainVerb() {
       1,
       -1,
       Run};
+  verb.flags.push_back({"json", "", "the same as --progress json"});
   verb.flags.push_back({"force", "", "overwrite a run that is already in the folder"});
   verb.flags.push_back({"resume", "", "go on from the newest checkpoint"});
   verb.flags.push_back({"dry-run", "", "build and plan everything, train nothing"});

@@ -98,8 +98,8 @@ absl::Status ImageFolder::SizeError(const std::string& file, const ImageInfo& in
   return DataError(file, ": is ", info.width, " x ", info.height,
                    info.channels == 1 ? " grey" : " RGB", ", but the samples are ", info_.width,
                    " x ", info_.height, info_.channels == 1 ? " grey" : " RGB", "; ",
-                   sizes ? "ask for resizing, or make all images the same size"
-                         : "ask for 1 or 3 channels to have all converted");
+                   sizes ? "give --image-size HxW to have all resized, or make them the same size"
+                         : "give --image-channels 1 or 3 to have all converted");
 }
 
 // Only the headers are read: a wrong size is found before training starts.

@@ -199,7 +199,7 @@ std::vector<NamedWarning> GradientWatch::Warnings() const {
     warnings.emplace_back("exploding-gradient",
                           absl::StrFormat("the gradients' norm is %.3g. Try --clip-norm 1, a "
                                           "smaller --lr or --normalize zscore",
-                                          norm_));
+                                          std::fabs(norm_)));
   }
   if (rows_ < kDeadRows) return warnings;
   for (size_t i = 0; i < parameters.size(); ++i) {

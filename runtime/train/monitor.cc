@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "runtime/base/status.h"
 #include "runtime/base/text.h"
 
@@ -30,8 +31,9 @@ absl::StatusOr<Monitor> Monitor::Choose(const recipe::Recipe& recipe,
     m.higher_ = metric->higher_is_better();
   }
   if (std::find(names.begin(), names.end(), m.name_) == names.end()) {
-    return UsageError("loop.monitor is \"", m.name_, "\", which this run does not measure",
-                      DidYouMean(m.name_, names));
+    return UsageError("loop.monitor is \"", m.name_,
+                      "\", which this run does not measure; it measures ",
+                      absl::StrJoin(names, ", "), ".", DidYouMean(m.name_, names));
   }
   return m;
 }

@@ -206,14 +206,17 @@ absl::StatusOr<const pb::FieldDescriptor*> FindField(const pb::Message& message,
     if (field == nullptr) return NoField(type, name);
     return field;
   }
-  for (int i = 0; i < type.oneof_decl_count(); ++i) {
-    const pb::FieldDescriptor* field =
-        message.GetReflection()->GetOneofFieldDescriptor(message, type.oneof_decl(i));
-    if (field != nullptr && field->cpp_type() == pb::FieldDescriptor::CPPTYPE_MESSAGE) {
-      return field;
+  std::vector<std::string> kinds;
+  for (int i = 0; i < type.field_count(); ++i) {
+    const pb::FieldDescriptor* field = type.field(i);
+    if (field->containing_oneof() == nullptr ||
+        field->cpp_type() != pb::FieldDescriptor::CPPTYPE_MESSAGE) {
+      continue;
     }
+    if (message.GetReflection()->HasField(message, field)) return field;
+    kinds.emplace_back(field->name());
   }
-  return UsageError("no kind is chosen yet; choose one of ", absl::StrJoin(FieldNames(type), ", "));
+  return UsageError("no kind is chosen yet; choose one of ", absl::StrJoin(kinds, ", "));
 }
 
 absl::Status SetField(pb::Message* message, absl::Span<const std::string> path,

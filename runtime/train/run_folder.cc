@@ -16,6 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "runtime/autodiff/gradients.h"
 #include "runtime/base/cpu.h"
+#include "runtime/base/file.h"
 #include "runtime/base/parallel.h"
 #include "runtime/base/text.h"
 #include "runtime/exec/library.h"
@@ -76,6 +77,30 @@ absl::Status RemoveTemporaries(const std::string& folder) {
   return absl::OkStatus();
 }
 
+// Removes the files of `folder` that a run writes there by these beginnings; what else is there
+// stays.
+absl::Status RemoveWritten(const std::string& folder, const std::vector<std::string>& starts) {
+  if (!IsFolder(folder)) return absl::OkStatus();
+  GR_ASSIGN_OR_RETURN(const std::vector<std::string> names, ListFolder(folder));
+  for (const std::string& name : names) {
+    const bool written = std::any_of(starts.begin(), starts.end(), [&](const std::string& start) {
+      return absl::StartsWith(name, start);
+    });
+    const std::string path = JoinPath(folder, name);
+    if (written && !IsFolder(path)) GR_RETURN_IF_ERROR(RemoveFile(path));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RemoveRun(const std::string& folder) {
+  GR_RETURN_IF_ERROR(RemoveWritten(
+      folder,
+      {"best.onnx", "last.onnx", "train.onnx", "summary.json", "report.html", "metrics.csv",
+       "metrics.jsonl", "events.out.tfevents.", "predictions.csv", "profile.json", "lr_range."}));
+  GR_RETURN_IF_ERROR(RemoveWritten(folder + "/checkpoints", {"step-", "best-of-epochs.onnx"}));
+  return RemoveWritten(folder + "/top", {"epoch-"});
+}
+
 }  // namespace
 
 std::string RunFolderPath(const recipe::Recipe& recipe) {
@@ -100,15 +125,7 @@ absl::StatusOr<std::unique_ptr<RunFolder>> RunFolder::Open(const recipe::Recipe&
                       ": holds a run already. Continue it with --resume, replace it with --force, "
                       "or choose another --out");
   }
-  if (used && force && !resume) {
-    for (const std::string& name : checkpoints)
-      GR_RETURN_IF_ERROR(RemoveFile(folder->checkpoints() + "/" + name));
-    for (const char* name : {"best.onnx", "last.onnx", "train.onnx", "summary.json", "report.html",
-                             "predictions.csv", "lr_range.csv"}) {
-      if (FileExists(folder->path_ + "/" + name))
-        GR_RETURN_IF_ERROR(RemoveFile(folder->path_ + "/" + name));
-    }
-  }
+  if (used && force && !resume) GR_RETURN_IF_ERROR(RemoveRun(folder->path_));
   return folder;
 }
 
@@ -182,8 +199,11 @@ std::string RunFolder::top_model(int64_t epoch) const {
 
 absl::Status RunFolder::WriteTrainingModel(const RunSetup& setup,
                                            const RunPosition& position) const {
+  // The time that a run took is none of what it made: the same run gives the same file.
+  RunPosition timeless = position;
+  timeless.seconds = 0;
   return graphrun::SaveCheckpoint(path_ + "/train.onnx", setup.graphs, *setup.registry,
-                                  *setup.states(), position);
+                                  *setup.states(), timeless);
 }
 
 absl::Status RunFolder::CopyBestToLast() const {

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
+#include "runtime/base/text.h"
 #include "runtime/data/labels.h"
 #include "runtime/onnx/export.h"
 #include "runtime/onnx/import.h"
@@ -77,9 +79,42 @@ absl::StatusOr<Tensor> ClassWeights(const std::string& spec, const TrainData& da
   return Tensor::Of<float>({static_cast<int64_t>(weights.size())}, weights);
 }
 
+// Numbers that stand in the recipe itself.
+absl::Status CheckNumbers(const recipe::Recipe& r) {
+  constexpr double kAny = std::numeric_limits<double>::infinity();
+  const struct {
+    const char* field;
+    double value, high;  // at least 0, and below `high`
+  } rows[] = {{"optimizer.clip_norm", r.optimizer().clip_norm(), kAny},
+              {"optimizer.clip_value", r.optimizer().clip_value(), kAny},
+              {"optimizer.ema", r.optimizer().ema(), 1},
+              {"schedule.warmup", static_cast<double>(r.schedule().warmup()), kAny},
+              {"schedule.steps", static_cast<double>(r.schedule().steps()), kAny},
+              {"loop.max_steps", static_cast<double>(r.loop().max_steps()), kAny},
+              {"loop.max_time", r.loop().max_time(), kAny},
+              {"loop.patience", static_cast<double>(r.loop().patience()), kAny},
+              {"loop.val_every", static_cast<double>(r.loop().val_every()), kAny},
+              {"loop.threads", static_cast<double>(r.loop().threads()), kAny},
+              {"loop.overfit", static_cast<double>(r.loop().overfit()), kAny},
+              {"model.dropout", r.model().dropout(), 1}};
+  for (const auto& row : rows) {
+    if (row.value >= 0 && row.value < row.high) continue;
+    return UsageError(row.field, " is ", row.value, " but must be at least 0",
+                      row.high < kAny ? " and below 1" : "");
+  }
+  for (const std::string& log : r.output().log()) {
+    const std::vector<std::string> known = {"csv", "jsonl", "tensorboard"};
+    if (std::find(known.begin(), known.end(), log) != known.end()) continue;
+    return UsageError("output.log: \"", log, "\" is not one of csv, jsonl, tensorboard.",
+                      DidYouMean(log, known));
+  }
+  return absl::OkStatus();
+}
+
 // What the recipe names, made before any file is opened: a mistyped name is known at once.
 absl::Status MakeNamedParts(RunSetup* s) {
   const recipe::Recipe& r = s->recipe;
+  GR_RETURN_IF_ERROR(CheckNumbers(r));
   if (r.loss().name() != "auto") GR_RETURN_IF_ERROR(MakeLoss(r.loss(), s->parts).status());
   GR_ASSIGN_OR_RETURN(s->optimizer, MakeOptimizer(r.optimizer(), s->parts));
   if (s->schedule == nullptr) {
@@ -94,26 +129,36 @@ absl::Status MakeNamedParts(RunSetup* s) {
   return ParseAugmentation(r.data().augment(), 1, s->parts.transforms()).status();
 }
 
-// Numbers as targets must be as many as the model's first output has for a sample.
-absl::Status CheckTargetSizes(const RunSetup& s, const Graph& inferred) {
-  if (s.loss->target() != LossTarget::kValues || s.data.class_target ||
-      inferred.outputs().empty()) {
+// What to say where a target that may have been meant as a class is none.
+std::string WhyNoClasses(const TrainData& data) {
+  if (data.negative_row < 0) return "";
+  return absl::StrCat(". It is no class label since row ", data.negative_row,
+                      " is below 0; class labels count from 0");
+}
+
+// Targets that are numbers take the shape of the model's first output, which has as many.
+absl::Status FitTarget(const Graph& inferred, RunSetup* s) {
+  const Loss* loss = s->loss.get();
+  if (loss->target() != LossTarget::kValues || s->data.class_target || inferred.outputs().empty())
     return absl::OkStatus();
-  }
   const Value& output = *inferred.outputs()[0];
   if (!output.shape().has_rank()) return absl::OkStatus();
-  int64_t outputs = 1;
+  Dims sample;
   for (int axis = 1; axis < output.shape().rank(); ++axis) {
     if (!output.shape()[axis].is_number()) return absl::OkStatus();
-    outputs *= output.shape()[axis].value();
+    sample.push_back(output.shape()[axis].value());
   }
-  const Field& field = s.data.train->fields()[static_cast<size_t>(s.data.target)];
-  if (Product(field.dims) == outputs) return absl::OkStatus();
-  return DataError("the target of ", s.data.train->name(), ", ", field.name, ", has ",
+  const Field& field = s->data.train->fields()[static_cast<size_t>(s->data.target)];
+  if (Product(field.dims) == Product(sample)) {
+    s->data.target_sample = std::move(sample);
+    return absl::OkStatus();
+  }
+  return DataError("the target of ", s->data.train->name(), ", ", field.name, ", has ",
                    Product(field.dims), " numbers a row, but the model's output ", output.name(),
-                   " has ", outputs,
+                   " has ", Product(sample),
                    ". Name as many columns with --target, or take a model with as many outputs; if "
-                   "the target is a class, name its column with --target");
+                   "the target is a class, name its column with --target",
+                   WhyNoClasses(s->data));
 }
 
 absl::Status MakeParts(RunSetup* s) {
@@ -132,9 +177,10 @@ absl::Status MakeParts(RunSetup* s) {
     return DataError("the loss ", s->loss->name(),
                      " needs class labels (whole numbers), but the target of ",
                      s->data.train->name(),
-                     " holds other numbers. Use mse, mae, huber or bce, or another --target");
+                     " holds other numbers. Use mse, mae, huber or bce, or another --target",
+                     WhyNoClasses(s->data));
   }
-  GR_RETURN_IF_ERROR(CheckTargetSizes(*s, *inferred));
+  GR_RETURN_IF_ERROR(FitTarget(*inferred, s));
   s->outputs = inferred->outputs().empty() ? 0 : UnitsOf(*inferred->outputs()[0]);
   const int64_t classes = s->outputs == 1 ? 2 : s->outputs;
   if (s->classification() && classes > 0) {
@@ -182,7 +228,10 @@ absl::Status CountSteps(RunSetup* s) {
   s->updates_per_epoch = (s->batches_per_epoch + accumulate - 1) / accumulate;
   s->options.accumulate = accumulate > 1;
   s->options.steps_per_epoch = s->updates_per_epoch;
-  s->options.total_steps = s->updates_per_epoch * s->recipe.loop().epochs();
+  const auto total = CheckedMul(s->updates_per_epoch, s->recipe.loop().epochs());
+  if (!total)
+    return UsageError("loop.epochs is ", s->recipe.loop().epochs(), ", more than can be counted");
+  s->options.total_steps = *total;
   if (s->recipe.schedule().steps() > 0) s->options.total_steps = s->recipe.schedule().steps();
   return absl::OkStatus();
 }
@@ -294,12 +343,12 @@ absl::StatusOr<std::unique_ptr<RunSetup>> SetUpRun(const recipe::Recipe& recipe,
     const int index = static_cast<int>(std::find(all.begin(), all.end(), inputs[i]) - all.begin());
     BakeNormalization(*s->model, registry, index, n.shift, n.scale);
   }
+  GR_RETURN_IF_ERROR(Annotate(MakeParts(s.get()), recipe.model().path()));
   GR_ASSIGN_OR_RETURN(s->train_loader, MakeLoader(s->data, s->data.train, recipe, true, s->parts));
   if (s->data.validation != nullptr) {
     GR_ASSIGN_OR_RETURN(s->validation_loader,
                         MakeLoader(s->data, s->data.validation, recipe, false, s->parts));
   }
-  GR_RETURN_IF_ERROR(Annotate(MakeParts(s.get()), recipe.model().path()));
   GR_RETURN_IF_ERROR(CountSteps(s.get()));
   ChooseMetrics(s.get());
   auto graphs = BuildTrainingGraph(*s->model, registry, s->options);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "proto/recipe.pb.h"
@@ -20,6 +21,27 @@ std::vector<std::string> FieldNames(const Dataset& dataset) {
   std::vector<std::string> names;
   for (const Field& f : dataset.fields()) names.push_back(f.name);
   return names;
+}
+
+// What a folder of images is to become.
+absl::Status ReadImageOptions(const recipe::Data& data, DataOptions* options) {
+  const auto& given = data.option();
+  if (const auto size = given.find("image_size"); size != given.end()) {
+    const std::vector<std::string> sides = absl::StrSplit(size->second, 'x');
+    options->resize = true;
+    if (sides.size() > 2 || !absl::SimpleAtoi(sides.front(), &options->height) ||
+        !absl::SimpleAtoi(sides.back(), &options->width) || options->height < 1 ||
+        options->width < 1) {
+      return UsageError("data.option.image_size is \"", size->second,
+                        "\" but must be one size or two, height and width: 32 or 24x32");
+    }
+  }
+  if (const auto channels = given.find("image_channels"); channels != given.end()) {
+    if (!absl::SimpleAtoi(channels->second, &options->channels))
+      return UsageError("data.option.image_channels is \"", channels->second,
+                        "\" but must be 1 or 3");
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::shared_ptr<const Dataset>> Open(const recipe::Data& data,
@@ -41,12 +63,14 @@ absl::StatusOr<std::shared_ptr<const Dataset>> Open(const recipe::Data& data,
     }
     options.inputs.push_back(words);
   }
+  GR_RETURN_IF_ERROR(ReadImageOptions(data, &options));
   options.extra.insert(data.option().begin(), data.option().end());
   return OpenDataset(path, options, parts.formats());
 }
 
 // The sizes that the model wants of one sample, unknown axes from the field.
-absl::StatusOr<Dims> SampleDims(const Value& input, const Field& field) {
+absl::StatusOr<Dims> SampleDims(const std::string& dataset, const Value& input,
+                                const Field& field) {
   const Shape& shape = input.shape();
   if (!shape.has_rank() || shape.rank() < 1) return field.dims;
   Dims dims;
@@ -70,8 +94,8 @@ absl::StatusOr<Dims> SampleDims(const Value& input, const Field& field) {
     dims[static_cast<size_t>(unknown)] = have / known;
   }
   if (std::count(dims.begin(), dims.end(), -1) > 0 || Product(dims) != have) {
-    return DataError("field \"", field.name, "\" has samples ", DimsToString(field.dims), " (",
-                     have, " numbers), but input \"", input.name(), "\" of the model takes ",
+    return DataError(dataset, ": field \"", field.name, "\" has samples ", DimsToString(field.dims),
+                     " (", have, " numbers), but input \"", input.name(), "\" of the model takes ",
                      shape.ToString(), ", the first axis being the batch");
   }
   return dims;
@@ -99,8 +123,8 @@ absl::Status Bind(const std::vector<Value*>& inputs, TrainData* data) {
                        "\" of the model; the data has ", absl::StrJoin(names, ", "),
                        DidYouMean(inputs[i]->name(), names), ". Say which by --input NAME=COLUMN");
     }
-    GR_ASSIGN_OR_RETURN(Dims sample,
-                        SampleDims(*inputs[i], dataset.fields()[static_cast<size_t>(field)]));
+    GR_ASSIGN_OR_RETURN(Dims sample, SampleDims(dataset.name(), *inputs[i],
+                                                dataset.fields()[static_cast<size_t>(field)]));
     data->inputs.push_back({inputs[i]->name(), field, std::move(sample), inputs[i]->dtype()});
   }
   if (data->target >= 0) {
@@ -115,8 +139,11 @@ absl::Status CountClasses(TrainData* data) {
   if (!data->class_target) return absl::OkStatus();
   GR_ASSIGN_OR_RETURN(const std::vector<int64_t> labels, ReadLabels(*data->train, data->target));
   // Below 0 these are numbers to be learnt, not classes.
-  if (std::any_of(labels.begin(), labels.end(), [](int64_t label) { return label < 0; })) {
+  const auto negative =
+      std::find_if(labels.begin(), labels.end(), [](int64_t label) { return label < 0; });
+  if (negative != labels.end()) {
     data->class_target = false;
+    data->negative_row = negative - labels.begin();
     return absl::OkStatus();
   }
   GR_ASSIGN_OR_RETURN(data->classes, NumClasses(*data->train, data->target));
@@ -126,7 +153,7 @@ absl::Status CountClasses(TrainData* data) {
 
 absl::Status SplitValidation(const recipe::Recipe& recipe, TrainData* data) {
   const double share = recipe.data().val_split();
-  if (share <= 0 || !recipe.data().val().empty()) return absl::OkStatus();
+  if (share == 0 || !recipe.data().val().empty()) return absl::OkStatus();
   Split split;
   if (data->class_target) {
     GR_ASSIGN_OR_RETURN(const std::vector<int64_t> labels, ReadLabels(*data->train, data->target));
@@ -142,7 +169,7 @@ absl::Status SplitValidation(const recipe::Recipe& recipe, TrainData* data) {
 }
 
 absl::Status Reduce(const recipe::Recipe& recipe, TrainData* data) {
-  if (recipe.data().fraction() < 1) {
+  if (recipe.data().fraction() != 1) {
     GR_ASSIGN_OR_RETURN(
         std::vector<int64_t> rows,
         TakeFraction(data->train->size(), recipe.data().fraction(), Mix(recipe.loop().seed(), 12)));
@@ -254,7 +281,11 @@ absl::StatusOr<std::unique_ptr<DataLoader>> MakeLoader(const TrainData& data,
   if (data.target >= 0) {
     FieldFormat& format = options.formats[static_cast<size_t>(data.target)];
     format.dtype = data.class_target ? DType::kInt64 : DType::kFloat32;
-    if (data.class_target) format.dims = Dims();
+    if (data.class_target) {
+      format.dims = Dims();
+    } else {
+      format.dims = data.target_sample;
+    }
   }
   return DataLoader::Create(std::move(dataset), std::move(sampler), std::move(options));
 }

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/types/optional.h"
 #include "runtime/data/dataset.h"
 #include "runtime/data/loader.h"
 #include "runtime/data/normalizer.h"
@@ -33,6 +34,10 @@ struct TrainData {
   int target = -1;                                   // field
   bool class_target = false;                         // int64 labels
   int64_t classes = 0;                               // with labels: how many the data has
+  // The first row of whole numbers below 0, which make the target numbers instead of classes; -1:
+  // none.
+  int64_t negative_row = -1;
+  absl::optional<Dims> target_sample;  // of numbers: sizes of one target as the model has them
   std::vector<std::string> class_names;
   std::vector<int64_t> histogram;       // of labels in the training set
   std::vector<Normalizer> normalizers;  // one for each input; fitted on the training set

@@ -451,6 +451,7 @@ absl::StatusOr<TrainResult> Train(const recipe::Recipe& recipe, const OpRegistry
     std::vector<std::pair<std::string, std::string>> rows = {{"status", result->summary.status}};
     if (!result->best_model.empty()) rows.emplace_back("best model", result->best_model);
     if (!result->last_model.empty()) rows.emplace_back("last model", result->last_model);
+    if (result->signal != 0) rows.emplace_back("to go on", "the same words and --resume");
     rows.emplace_back("report", absl::StrCat(result->folder, "/report.html"));
     log->Finish(rows);
   }

@@ -7,6 +7,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "runtime/base/file.h"
+#include "runtime/onnx/export.h"
+#include "runtime/onnx/import.h"
 #include "tests/tools/command.h"
 #include "tests/tools/small_run.h"
 
@@ -41,6 +43,13 @@ TEST(TrainVerbsTest, ARunIsTrainedEvaluatedPredictedAndExported) {
   EXPECT_EQ(RunGraphrun({"check", out}).exit_code, 0);
   EXPECT_THAT(RunGraphrun({"inspect", out}).out, HasSubstr("fc1.weight/next"));
   EXPECT_THAT(RunGraphrun({"plot", run}).out, HasSubstr("report.html"));
+  for (const char* file : {"loss.svg", "loss.png", "gradient_norm_by_layer.svg"})
+    EXPECT_TRUE(FileExists(run + "/plots/" + file)) << file;
+  const CommandResult plots = RunGraphrun({"plot", run, "--weights", "--gradients", "--boundary"});
+  EXPECT_EQ(plots.exit_code, 0) << plots.err;
+  for (const char* file : {"weights-fc1.weight.png", "gradients-fc1.weight.svg",
+                           "gradients-fc2.weight.png", "boundary.png"})
+    EXPECT_THAT(plots.out, HasSubstr(absl::StrCat(run, "/plots/", file, "\n")));
 }
 
 TEST(TrainVerbsTest, ARunThatIsThereIsNotOverwritten) {
@@ -68,6 +77,51 @@ TEST(TrainVerbsTest, FlagsStandAboveTheRecipeAndAssignmentsAboveBoth) {
   EXPECT_THAT(r.out, HasSubstr("batch: 0"));
   EXPECT_THAT(r.out, HasSubstr("max_time: 120"));
   EXPECT_THAT(r.out, HasSubstr("parameters: \"conv.*\""));
+}
+
+// A copy of a small model that says how it wants to be trained.
+std::string ModelWithMetadata(const std::string& key, const std::string& value) {
+  const std::string path = TempPath("settings.onnx");
+  EXPECT_EQ(RunGraphrun({"new", "mlp", "--in", "2", "--out", "2", "-o", path}).exit_code, 0);
+  auto graph = ImportOnnx(path);
+  EXPECT_TRUE(graph.ok()) << graph.status();
+  (*graph)->metadata[key] = value;
+  EXPECT_TRUE(ExportOnnx(**graph, path, {}).ok());
+  return path;
+}
+
+TEST(TrainVerbsTest, AModelsMetadataStandBeneathTheRecipe) {
+  const std::string model = ModelWithMetadata("graphrun.recipe.optimizer.nesterov.beta", "0.75");
+  EXPECT_THAT(RunGraphrun({"train", model, "--print-recipe"}).out,
+              HasSubstr("nesterov {\n    beta: 0.75"));
+  const std::string recipe = TempPath("over.txtpb");
+  ASSERT_TRUE(
+      WriteFileAtomic(recipe, "optimizer { nesterov { beta: 0.5 } }\nloop { epochs: 3 }\n").ok());
+  EXPECT_THAT(RunGraphrun({"train", recipe, model, "--print-recipe"}).out, HasSubstr("beta: 0.5"));
+  EXPECT_THAT(RunGraphrun({"train", recipe, model, "--beta", "0.25", "--print-recipe"}).out,
+              HasSubstr("beta: 0.25"));
+}
+
+TEST(TrainVerbsTest, AModelCannotSayWhichFilesAreReadOrWritten) {
+  for (const char* field : {"output.dir", "data.path", "plugin", "model.path"}) {
+    const std::string model = ModelWithMetadata(absl::StrCat("graphrun.recipe.", field), "x");
+    const CommandResult r = RunGraphrun({"train", model, "--print-recipe"});
+    EXPECT_EQ(r.exit_code, 3) << field;
+    EXPECT_THAT(r.err, HasSubstr(absl::StrCat("a model cannot set ", field)));
+  }
+}
+
+TEST(TrainVerbsTest, ANumberOfTheOptimizerIsAdamsWhereNoneIsNamed) {
+  EXPECT_THAT(RunGraphrun({"train", "m.onnx", "--beta1", "0.5", "--print-recipe"}).out,
+              HasSubstr("beta1: 0.5"));
+}
+
+TEST(TrainVerbsTest, JsonIsAnEventALine) {
+  std::vector<std::string> words = TrainWords(TempPath("events"));
+  words.insert(words.end(), {"--max-steps", "2", "--json"});
+  const CommandResult r = RunGraphrun(words);
+  ASSERT_EQ(r.exit_code, 0) << r.err;
+  EXPECT_THAT(r.out, testing::StartsWith("{\"event\":\"begin\""));
 }
 
 TEST(TrainVerbsTest, MistakesNameWhatWasMeant) {

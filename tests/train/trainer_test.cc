@@ -7,10 +7,12 @@
 #include <algorithm>
 #include <csignal>
 #include <fstream>
+#include <map>
 
 #include "runtime/base/file.h"
 #include "runtime/base/rng.h"
 #include "runtime/onnx/import.h"
+#include "runtime/train/recipe.h"
 #include "tests/train/rings.h"
 
 namespace graphrun {
@@ -95,7 +97,7 @@ TEST_F(TrainerTest, ARunThatIsKilledAtAnyMomentEndsInTheSameBits) {
     break;
   }
   EXPECT_GE(kills, 1);
-  for (const char* file : {"last.onnx", "best.onnx", "metrics.csv"}) {
+  for (const char* file : {"last.onnx", "best.onnx", "train.onnx", "metrics.csv"}) {
     auto whole = ReadFile(dir_ + "/run/" + file), killed = ReadFile(dir_ + "/killed/" + file);
     ASSERT_TRUE(whole.ok() && killed.ok()) << file;
     EXPECT_TRUE(*whole == *killed) << file << " differs after " << kills << " kills";
@@ -218,6 +220,76 @@ TEST_F(TrainerTest, TargetsAreAsManyNumbersAsTheModelHasOutputs) {
   EXPECT_EQ(KindOf(result.status()), ErrorKind::kData) << result.status();
   EXPECT_NE(std::string(result.status().message()).find("1 numbers a row"), std::string::npos)
       << result.status().message();
+}
+
+// Such targets come as [N], the model's outputs as [N, 1].
+TEST_F(TrainerTest, WholeNumbersBelowZeroAreNumbersToLearnByAModelOfOneOutput) {
+  std::ofstream csv(dir_ + "/signs.csv");
+  csv << "x,y,side\n";
+  for (int i = 0; i < 20; ++i)
+    csv << i * 0.1 << "," << -i * 0.1 << "," << (i < 10 ? -1 : 1) << "\n";
+  csv.close();
+  recipe_.mutable_data()->set_path(dir_ + "/signs.csv");
+  recipe_.mutable_data()->set_target("side");
+  recipe_.mutable_data()->set_val_split(0.2);
+  recipe_.mutable_model()->set_head("replace:1");
+  const auto result = Train(recipe_, registry_, {});
+  ASSERT_TRUE(result.ok()) << result.status();
+  std::map<std::string, double> results(result->summary.results.begin(),
+                                        result->summary.results.end());
+  EXPECT_EQ(results.count("val_mse"), 1u);
+
+  // As classes they are refused with the row.
+  recipe_.mutable_model()->clear_head();
+  recipe_.mutable_output()->set_dir(dir_ + "/classes");
+  for (const char* loss : {"auto", "ce"}) {
+    recipe_.mutable_loss()->set_name(loss);
+    const absl::Status status = Train(recipe_, registry_, {}).status();
+    EXPECT_EQ(KindOf(status), ErrorKind::kData) << status;
+    EXPECT_NE(std::string(status.message()).find("row "), std::string::npos) << status;
+    EXPECT_NE(std::string(status.message()).find("below 0"), std::string::npos) << status;
+  }
+}
+
+TEST_F(TrainerTest, NumbersOutOfRangeAreRefusedByTheNameOfTheirField) {
+  const struct {
+    const char* field;
+    const char* value;
+  } rows[] = {{"data.fraction", "2"},
+              {"data.val_split", "-0.1"},
+              {"data.option.image_size", "3x"},
+              {"optimizer.ema", "1.5"},
+              {"optimizer.ema", "nan"},
+              {"loop.patience", "-1"},
+              {"loop.overfit", "-1"},
+              {"model.dropout", "1"},
+              {"optimizer.clip_norm", "-1"},
+              {"output.log", "tensorbord"},
+              {"loop.epochs", "9223372036854775807"}};
+  for (const auto& row : rows) {
+    recipe::Recipe recipe = recipe_;
+    ASSERT_TRUE(SetRecipeField(&recipe, row.field, row.value).ok()) << row.field;
+    const absl::Status status = Train(recipe, registry_, {}).status();
+    EXPECT_FALSE(status.ok()) << row.field;
+    EXPECT_TRUE(KindOf(status) == ErrorKind::kUsage || KindOf(status) == ErrorKind::kData)
+        << status;
+  }
+  EXPECT_FALSE(FileExists(dir_ + "/run/best.onnx"));
+}
+
+TEST_F(TrainerTest, ForceRemovesWhatTheRunBeforeHasWrittenAndNothingElse) {
+  recipe_.mutable_loop()->set_epochs(2);
+  ASSERT_TRUE(Train(recipe_, registry_, {}).ok());
+  ASSERT_TRUE(WriteFileAtomic(dir_ + "/run/mine.onnx", "mine").ok());
+  recipe_.mutable_output()->add_log("csv");
+  TrainEnvironment force;
+  force.force = true;
+  ASSERT_TRUE(Train(recipe_, registry_, force).ok());
+  EXPECT_TRUE(FileExists(dir_ + "/run/mine.onnx"));
+  EXPECT_TRUE(FileExists(dir_ + "/run/metrics.csv"));
+  EXPECT_FALSE(FileExists(dir_ + "/run/metrics.jsonl"));
+  for (const std::string& name : *ListFolder(dir_ + "/run"))
+    EXPECT_NE(name.rfind("events.out.tfevents.", 0), 0u) << name;
 }
 
 TEST_F(TrainerTest, AFolderThatHoldsARunIsNotOverwrittenUnasked) {
