@@ -55,7 +55,9 @@ absl::Status Run(const Flags& flags) {
   for (const std::string& folder : flags.arguments()) {
     GR_ASSIGN_OR_RETURN(RunReport run, RunReport::Read(folder));
     if (run.metrics.empty()) {
-      return CheckpointError(folder, ": has no metrics.jsonl with a line in it: no run wrote here");
+      return CheckpointError(
+          folder,
+          ": has neither metrics.jsonl nor metrics.csv with a line in it: no run wrote here");
     }
     runs.push_back(std::move(run));
   }

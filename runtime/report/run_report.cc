@@ -1,10 +1,13 @@
 #include "runtime/report/run_report.h"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "runtime/base/file.h"
 #include "runtime/base/status.h"
 #include "runtime/base/text.h"
@@ -25,6 +28,53 @@ constexpr size_t kMostRowsShown = 60;  // of the table of epochs
 // The file's text, or "" where there is none.
 absl::StatusOr<std::string> ReadIfThere(const std::string& path) {
   return FileExists(path) ? ReadFile(path) : std::string();
+}
+
+// The cells of a line of metrics.csv; a quote within quotes is doubled.
+std::vector<std::string> Cells(absl::string_view line) {
+  std::vector<std::string> cells(1);
+  bool quoted = false;
+  for (size_t i = 0; i < line.size(); ++i) {
+    if (line[i] == '"') {
+      const bool doubled = quoted && i + 1 < line.size() && line[i + 1] == '"';
+      if (doubled) {
+        cells.back() += line[i++];
+      } else {
+        quoted = !quoted;
+      }
+    } else if (line[i] == ',' && !quoted) {
+      cells.emplace_back();
+    } else {
+      cells.back() += line[i];
+    }
+  }
+  return cells;
+}
+
+// The lines of metrics.csv as those of metrics.jsonl.
+std::string LinesOfCsv(absl::string_view csv) {
+  std::string lines;
+  std::vector<std::string> names;
+  for (const absl::string_view line : absl::StrSplit(csv, '\n', absl::SkipEmpty())) {
+    const std::vector<std::string> cells = Cells(line);
+    if (names.empty()) {
+      names = cells;
+      continue;
+    }
+    JsonWriter json;
+    json.BeginObject();
+    for (size_t i = 0; i < std::min(cells.size(), names.size()); ++i) {
+      double value = 0;
+      int64_t whole = 0;
+      if (absl::SimpleAtoi(cells[i], &whole)) {
+        json.Key(names[i]).Int(whole);
+      } else if (absl::SimpleAtod(cells[i], &value)) {
+        json.Field(names[i], value);
+      }
+    }
+    absl::StrAppend(&lines, json.EndObject().Finish(), "\n");
+  }
+  return lines;
 }
 
 std::string ValueText(const JsonValue& value) {
@@ -125,10 +175,13 @@ absl::Status RunReport::Chart::Write(const std::string& folder) const {
 absl::StatusOr<RunReport> RunReport::Read(const std::string& folder) {
   if (!IsFolder(folder)) return IoError(folder, ": there is no such folder");
   RunReport report;
-  const std::string metrics = JoinPath(folder, "metrics.jsonl");
+  std::string metrics = JoinPath(folder, "metrics.jsonl");
+  const bool csv = !FileExists(metrics);
+  if (csv) metrics = JoinPath(folder, "metrics.csv");
   GR_ASSIGN_OR_RETURN(std::string text, ReadIfThere(metrics));
   // A run that is being written, or was killed, may end in a part of a line.
   text.resize(text.find_last_of('\n') == std::string::npos ? 0 : text.find_last_of('\n') + 1);
+  if (csv) text = LinesOfCsv(text);
   auto rows = JsonValue::ParseLines(text);
   if (!rows.ok()) return Annotate(rows.status(), metrics);
   report.metrics = *std::move(rows);

@@ -28,7 +28,7 @@ struct RunReport {
   std::string recipe;                                            // text of recipe.txtpb
   std::vector<Chart> more_charts;                                // placed after the curves
 
-  // Reads metrics.jsonl, summary.json, env.json and recipe.txtpb; each may be missing. Errors: kIo
+  // Reads metrics.jsonl (else metrics.csv), summary.json, env.json and recipe.txtpb; each may be missing. Errors: kIo
   // where `folder` is none; kData, naming file and place, where one is broken.
   static absl::StatusOr<RunReport> Read(const std::string& folder);
 

@@ -48,7 +48,14 @@ void BakeNormalization(Graph& graph, const OpRegistry& registry, int input, cons
   Node* first = graph.nodes().empty() ? nullptr : graph.nodes().front().get();
   Builder b(&graph, &registry, first, "normalize/");
   // Nodes, not initializers: whoever trains the model shall not take them for parameters.
-  const auto constant = [&](const Tensor& t) { return b.Op("Constant", {}, {{"value", Attr(t)}}); };
+  const auto constant = [&](const Tensor& t) {
+    Tensor typed(x->dtype(), t.dims());
+    DispatchDType(FloatTypes(), x->dtype(), [&]<typename T>() {
+      for (int64_t i = 0; i < t.num_elements(); ++i)
+        typed.mutable_data<T>()[i] = static_cast<T>(t.AsDouble(i));
+    });
+    return b.Op("Constant", {}, {{"value", Attr(typed)}});
+  };
   Expr normal = (b.Use(x) - constant(shift)) * constant(scale);
   for (const Use& use : uses) graph.SetInput(use.node, use.index, normal.value());
 }

@@ -188,7 +188,7 @@ absl::Status Normalize(const recipe::Recipe& recipe, TrainData* data) {
   const auto kind = static_cast<Normalization>(recipe.data().normalize());
   for (const InputBinding& binding : data->inputs) {
     Normalizer normalizer;
-    if (kind != Normalization::kNone && binding.dtype == DType::kFloat32) {
+    if (kind != Normalization::kNone && IsFloat(binding.dtype)) {
       GR_ASSIGN_OR_RETURN(normalizer,
                           FitNormalizer(*data->train, binding.field, kind, binding.sample));
     }

@@ -96,10 +96,12 @@ class UpdateBuilder {
       }
     }
     if (parameters_.empty()) {
-      return ModelError("no parameter of the model reaches the loss: there is nothing to train",
-                        options_.freeze.empty() && options_.train.empty()
-                            ? ""
-                            : ". Look at --freeze and --train");
+      return ModelError(
+          "no parameter of the model reaches the loss: there is nothing to train",
+          options_.freeze.empty() && options_.train.empty()
+              ? ". Are its weights constants of nodes? graphrun optimize MODEL -o NEW "
+                "makes initializers of them, which are trained"
+              : ". Look at --freeze and --train");
     }
     // What is neither trained nor a statistic is a constant from here on.
     std::vector<Value*> constants;

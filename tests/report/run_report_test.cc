@@ -98,6 +98,20 @@ TEST_F(RunReportTest, TheGradientsOfAllLayersShareOneChartOnALogarithmicAxis) {
   EXPECT_TRUE(absl::StrContains(charts[1].svg, ">1e-5<")) << charts[1].svg;
 }
 
+TEST_F(RunReportTest, MetricsOfACsvFileServeWhereThereIsNoOther) {
+  ASSERT_TRUE(WriteFileAtomic(Path("metrics.csv"),
+                              "step,epoch,loss,\"f1[a,\"\"b\"\"]\",val_loss\n"
+                              "2,1,0.5,1,\n4,2,nan,0.5,0.25\n6,3,0.1")
+                  .ok());
+  const auto report = RunReport::Read(folder_);
+  ASSERT_TRUE(report.ok()) << report.status();
+  ASSERT_EQ(report->metrics.size(), 2u);
+  EXPECT_EQ(report->metrics[0].Find("f1[a,\"b\"]")->AsNumber(), 1);
+  EXPECT_EQ(report->metrics[0].Find("val_loss"), nullptr);
+  EXPECT_EQ(report->metrics[1].Find("val_loss")->AsNumber(), 0.25);
+  EXPECT_EQ(report->Charts()[0].name, "loss");
+}
+
 TEST_F(RunReportTest, ThePageHoldsEverythingAndLoadsNothing) {
   WriteRun();
   const auto report = RunReport::Read(folder_);

@@ -37,7 +37,7 @@ std::string Folder(const std::string& name) {
 }
 
 // `augment`: in place of the recipe's.
-Outcome Run(const std::string& name, absl::optional<std::string> augment = {}) {
+Outcome Learn(const std::string& name, absl::optional<std::string> augment = {}) {
   Outcome outcome;
   auto recipe = LoadRecipe(absl::StrCat(kCourse, name, ".txtpb"));
   EXPECT_TRUE(recipe.ok()) << recipe.status().message();
@@ -70,7 +70,7 @@ TEST_P(CourseTest, ReachesWhatItsPageSays) {
       {"02-sigmoid", 0},         {"09-none", 0.7},       {"09-l2", 0.72},  {"09-l1", 0.72},
       {"09-elastic-net", 0.72},  {"09-dropout", 0.72}};
   const std::string name = GetParam();
-  const Outcome outcome = Run(name);
+  const Outcome outcome = Learn(name);
   const auto least = kLeast.find(name);
   const double wanted = least == kLeast.end() ? 0.8 : least->second;
   if (wanted > 0) {
@@ -105,17 +105,17 @@ double Rise(const std::string& name) {
 }
 
 TEST(CourseLessonTest, WithoutRegularisationTheValidationLossTurnsAroundAndWithItStays) {
-  const double none = Run("09-none").results.at("val_loss");
+  const double none = Learn("09-none").results.at("val_loss");
   EXPECT_GT(Rise("09-none"), 1.2);
   for (const char* name : {"09-l2", "09-l1", "09-elastic-net", "09-dropout"}) {
-    EXPECT_LT(Run(name).results.at("val_loss"), none) << name;
+    EXPECT_LT(Learn(name).results.at("val_loss"), none) << name;
     EXPECT_LT(Rise(name), 1.15) << name;
   }
 }
 
 TEST(CourseLessonTest, AugmentationEndsAtALowerValidationLoss) {
-  const double with = Run("10-augmentation").results.at("val_loss");
-  EXPECT_LT(with, 0.9 * Run("10-augmentation", "").results.at("val_loss"));
+  const double with = Learn("10-augmentation").results.at("val_loss");
+  EXPECT_LT(with, 0.9 * Learn("10-augmentation", "").results.at("val_loss"));
 }
 
 // Every page shows a plot, and every plot is shown.

@@ -11,6 +11,8 @@
 
 #include "runtime/base/file.h"
 #include "runtime/base/rng.h"
+#include "runtime/ir/text.h"
+#include "runtime/onnx/export.h"
 #include "runtime/onnx/import.h"
 #include "runtime/train/recipe.h"
 #include "tests/train/rings.h"
@@ -251,6 +253,24 @@ TEST_F(TrainerTest, WholeNumbersBelowZeroAreNumbersToLearnByAModelOfOneOutput) {
   }
 }
 
+// In float64 as in float32: what the trained model computes from raw data is what was trained.
+TEST_F(TrainerTest, NormalisationIsBakedIntoAModelOfFloat64Too) {
+  auto graph = ParseGraph(
+      "g (double[N, 2] x) => (double[N, 2] y) <double[2, 2] w = {1, 0, 0, 1}> {"
+      " y = MatMul(x, w) }");
+  ASSERT_TRUE(graph.ok()) << graph.status();
+  const std::string path = dir_ + "/double.onnx";
+  ASSERT_TRUE(ExportOnnx(**graph, path, {}).ok());
+  recipe_.mutable_model()->set_path(path);
+  recipe_.mutable_data()->set_normalize(recipe::Data::ZSCORE);
+  recipe_.mutable_loop()->set_epochs(1);
+  const auto result = Train(recipe_, registry_, {});
+  ASSERT_TRUE(result.ok()) << result.status();
+  auto best = ImportOnnx(dir_ + "/run/best.onnx");
+  ASSERT_TRUE(best.ok());
+  EXPECT_GT((*best)->num_nodes(), 1u);
+}
+
 TEST_F(TrainerTest, NumbersOutOfRangeAreRefusedByTheNameOfTheirField) {
   const struct {
     const char* field;
@@ -288,7 +308,9 @@ TEST_F(TrainerTest, ForceRemovesWhatTheRunBeforeHasWrittenAndNothingElse) {
   EXPECT_TRUE(FileExists(dir_ + "/run/mine.onnx"));
   EXPECT_TRUE(FileExists(dir_ + "/run/metrics.csv"));
   EXPECT_FALSE(FileExists(dir_ + "/run/metrics.jsonl"));
-  for (const std::string& name : *ListFolder(dir_ + "/run"))
+  const auto names = ListFolder(dir_ + "/run");
+  ASSERT_TRUE(names.ok());
+  for (const std::string& name : *names)
     EXPECT_NE(name.rfind("events.out.tfevents.", 0), 0u) << name;
 }
 
