@@ -24,7 +24,7 @@ double Area(const Contour& contour) {
 }
 
 Contour Disc(const Point& center, double radius) {
-  const int corners = std::clamp(static_cast<int>(6 + 2 * radius), 8, 64);
+  const int corners = static_cast<int>(std::clamp(6 + 2 * radius, 8.0, 64.0));
   Contour disc;
   for (int i = 0; i < corners; ++i) {
     const double angle = 2 * M_PI * i / corners;
