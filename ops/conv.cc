@@ -4,6 +4,7 @@
 // C/group, kernel...], y [N, M, spatial...] with 1 to 3 spatial axes.
 #include "ops/conv_native.h"
 #include "ops/conv_onednn.h"
+#include "ops/conv_winograd.h"
 #include "ops/multiply_adds.h"
 #include "runtime/op/op_registry.h"
 
@@ -70,6 +71,12 @@ absl::StatusOr<ConvShape> ShapeOfConv(const PrepareContext& c, const Dims& x, co
 
 using Made = absl::StatusOr<std::unique_ptr<Kernel>>;
 
+Made TransformedConv(PrepareContext& c) {
+  GR_ASSIGN_OR_RETURN(const ConvShape s,
+                      ShapeOfConv(c, c.input_dims(0), c.input_dims(1), c.output_dims(0)));
+  return WinogradConv(c, s, PostOp(), -1);
+}
+
 Made FastConv(PrepareContext& c) {
   GR_ASSIGN_OR_RETURN(const ConvShape s,
                       ShapeOfConv(c, c.input_dims(0), c.input_dims(1), c.output_dims(0)));
@@ -90,6 +97,12 @@ Made NativeConv(PrepareContext& c) {
   return kernel;
 }
 
+Made TransformedGradInput(PrepareContext& c) {
+  GR_ASSIGN_OR_RETURN(const ConvShape s,
+                      ShapeOfConv(c, c.input_dims(2), c.input_dims(1), c.input_dims(0)));
+  return WinogradConvBackwardData(c, s);
+}
+
 Made FastGradInput(PrepareContext& c) {
   GR_ASSIGN_OR_RETURN(const ConvShape s,
                       ShapeOfConv(c, c.input_dims(2), c.input_dims(1), c.input_dims(0)));
@@ -108,6 +121,12 @@ Made NativeGradInput(PrepareContext& c) {
     });
   });
   return kernel;
+}
+
+Made TransformedGradWeight(PrepareContext& c) {
+  GR_ASSIGN_OR_RETURN(const ConvShape s,
+                      ShapeOfConv(c, c.input_dims(1), c.input_dims(2), c.input_dims(0)));
+  return WinogradConvBackwardWeights(c, s);
 }
 
 Made FastGradWeight(PrepareContext& c) {
@@ -293,6 +312,7 @@ void RegisterConvOps(OpRegistry& ops) {
           .Parameter(2, ParameterKind::kBias)
           .Infer(InferConv)
           .MultiplyAdds([](const NodeContext& c) { return ConvMultiplyAdds(c, -1, 1); })
+          .Kernel("winograd", TransformedConv)
           .Kernel("onednn", FastConv)
           .Kernel("native", NativeConv)
           .Gradient(ConvGradient)
@@ -350,6 +370,7 @@ void RegisterConvOps(OpRegistry& ops) {
           .MultiplyAdds([](const NodeContext& c) { return ConvMultiplyAdds(c, 0, 1); })
           .ShapeOnly(2)
           .NoGradientFor({2})
+          .Kernel("winograd", TransformedGradInput)
           .Kernel("onednn", FastGradInput)
           .Kernel("native", NativeGradInput)
           .Gradient(GradInputGradient)
@@ -386,6 +407,7 @@ void RegisterConvOps(OpRegistry& ops) {
           .MultiplyAdds([](const NodeContext& c) { return ConvMultiplyAdds(c, 0, 2); })
           .ShapeOnly(2)
           .NoGradientFor({2})
+          .Kernel("winograd", TransformedGradWeight)
           .Kernel("onednn", FastGradWeight)
           .Kernel("native", NativeGradWeight)
           .Gradient(GradWeightGradient)

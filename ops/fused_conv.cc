@@ -8,6 +8,7 @@
 
 #include "ops/conv_native.h"
 #include "ops/conv_onednn.h"
+#include "ops/conv_winograd.h"
 #include "ops/multiply_adds.h"
 #include "ops/post_op.h"
 #include "runtime/op/infer.h"
@@ -21,6 +22,11 @@ absl::StatusOr<ConvShape> ShapeOf(const PrepareContext& c) {
   const Shape weight = Shape::Of(w);
   GR_ASSIGN_OR_RETURN(Window window, ReadWindow(c, static_cast<int>(x.size()) - 2, &weight));
   return ConvShape::Of(x, w, c.output_dims(0), ResolvePads(c, std::move(window), SpatialDims(x)));
+}
+
+absl::StatusOr<std::unique_ptr<Kernel>> Transformed(PrepareContext& c) {
+  GR_ASSIGN_OR_RETURN(const ConvShape s, ShapeOf(c));
+  return WinogradConv(c, s, PostOp::Of(c), c.has_input(3) ? 3 : -1);
 }
 
 absl::StatusOr<std::unique_ptr<Kernel>> Fast(PrepareContext& c) {
@@ -235,6 +241,7 @@ void RegisterFusedConvOps(OpRegistry& ops) {
       .Infer(Infer)
       .MultiplyAdds([](const NodeContext& c) { return ConvMultiplyAdds(c, -1, 1); })
       .InPlace(3, 0)
+      .Kernel("winograd", Transformed)
       .Kernel("onednn", Fast)
       .Kernel("native", Native)
       .Body(Body)

@@ -1,0 +1,25 @@
+// Convolutions of f32 by Winograd's algorithm (ops/winograd.h), as kernels.
+#pragma once
+
+#include "ops/conv_shape.h"
+#include "ops/post_op.h"
+#include "runtime/op/kernel.h"
+
+namespace graphrun {
+
+// Inputs and outputs as of OneDnnConv and its gradients; `added`: an input that is added before the
+// activation, -1: none. Null where the algorithm does not fit or
+// does not pay: windows other than 3 x 3 with steps of 1, groups, channels that are no multiple of
+// 16, few outputs or channels, types other than f32, activations other than Relu and Clip.
+std::unique_ptr<Kernel> WinogradConv(PrepareContext& c, const ConvShape& s,
+                                     const PostOp& activation, int added);
+std::unique_ptr<Kernel> WinogradConvBackwardData(PrepareContext& c, const ConvShape& s);
+std::unique_ptr<Kernel> WinogradConvBackwardWeights(PrepareContext& c, const ConvShape& s);
+
+// The layout of constant weights that WinogradConv wants.
+Layout WinogradWeights(const Dims& w);
+// A reorder of row-major f32 weights into it; null where `to` is another layout.
+std::unique_ptr<Kernel> WinogradReorder(DType dtype, const Dims& w, const Layout& from,
+                                        const Layout& to);
+
+}  // namespace graphrun
