@@ -4,6 +4,7 @@
 
 #include "ops/onednn.h"
 #include "ops/winograd.h"
+#include "ops/winograd_gradient.h"
 
 namespace graphrun {
 namespace {

@@ -31,10 +31,11 @@ struct Sizes {
 // REQUIRES it.
 bool IsBuilt();
 
-// Whether Convolve and WeightGradient are faster than direct sums, by a rule made from
-// measurements.
+// Whether Winograd's way is faster than direct sums, by measurements on a processor with AVX-512.
+// Direct sums cost 9 for each output position and pair of channels; a tile costs `product` for its
+// sums and `transforms` for a pair of channels' transforms, and the weights cost `weights`.
+bool Pays(const Sizes& s, double product, double transforms, double weights);
 bool ConvolvePays(const Sizes& s);
-bool WeightGradientPays(const Sizes& s);
 
 // The form of a convolution's weights.
 enum class Weights {
@@ -67,10 +68,5 @@ int64_t ConvolveFloats(const Sizes& s, int threads, Weights form);
 // y of x and weights.
 void Convolve(const Sizes& s, int threads, const float* x, Weights form, const float* weights,
               const Epilogue& epilogue, float* y, float* scratch);
-
-int64_t GradientFloats(const Sizes& s);
-// dw (OIhw16i16o) and, unless null, db (one for each output channel) of x and y's gradient.
-void WeightGradient(const Sizes& s, const float* x, const float* dy, float* dw, float* db,
-                    float* scratch);
 
 }  // namespace graphrun::winograd
