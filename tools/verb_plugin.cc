@@ -21,9 +21,10 @@ absl::Status New(const Flags& flags) {
     kind = k;
   }
   if (kind.empty()) kind = "op";
-  GR_ASSIGN_OR_RETURN(const std::string language, flags.Choice("language", "c++", {"c", "c++"}));
-  GR_ASSIGN_OR_RETURN(const auto files,
-                      PluginSkeleton(name, kind, language == "c" ? Language::kC : Language::kCxx));
+  const absl::StatusOr<std::string> choice = flags.Choice("language", "c++", {"c", "c++"});
+  GR_RETURN_IF_ERROR(choice.status());
+  const Language language = *choice == "c" ? Language::kC : Language::kCxx;
+  GR_ASSIGN_OR_RETURN(const auto files, PluginSkeleton(name, kind, language));
   const std::string folder = flags.Get("output", name);
   if (FileExists(folder) && !flags.On("force")) {
     return UsageError(folder, " is there already; -o says another folder, --force writes into it");
