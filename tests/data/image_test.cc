@@ -156,8 +156,8 @@ TEST(ImageFolderTest, OtherSizesAreAnErrorOrResized) {
   const auto strict = OpenDataset(folder);
   EXPECT_EQ(KindOf(strict.status()), ErrorKind::kData);
   EXPECT_TRUE(absl::StrContains(strict.status().message(),
-                                "dog/wide.png: is 4 x 2 grey, but the samples are 2 x 2 grey; ask "
-                                "for resizing"));
+                                "dog/wide.png: is 4 x 2 grey, but the samples are 2 x 2 grey; "
+                                "give --image-size"));
   DataOptions options;
   options.resize = true;
   options.height = options.width = 4;
@@ -170,7 +170,7 @@ TEST(ImageFolderTest, OtherSizesAreAnErrorOrResized) {
 TEST(ImageFolderTest, ColoursMixedWithGreyAreAnErrorOrConverted) {
   const std::string folder = Folder();
   Write(folder, "dog/c.png", Png(2, 2, 3, Pixels(12, 50)));
-  EXPECT_TRUE(absl::StrContains(OpenDataset(folder).status().message(), "1 or 3 channels"));
+  EXPECT_TRUE(absl::StrContains(OpenDataset(folder).status().message(), "--image-channels"));
   const auto d = OpenDataset(folder, {.channels = 3});
   ASSERT_TRUE(d.ok()) << d.status();
   EXPECT_EQ((*d)->fields()[0].dims, (Dims{3, 2, 2}));

@@ -121,7 +121,8 @@ TEST(FindLrTest, SuggestsARateAndLeavesNoRun) {
   const CommandResult r = RunGraphrun(words);
   ASSERT_EQ(r.exit_code, 0) << r.err;
   EXPECT_THAT(r.out, HasSubstr("the loss falls steepest at --lr "));
-  EXPECT_THAT(*ListFolder(run), testing::UnorderedElementsAre("lr_range.csv", "lr_range.svg"));
+  EXPECT_THAT(*ListFolder(run),
+              testing::UnorderedElementsAre("lr_range.csv", "lr_range.svg", "lr_range.png"));
   EXPECT_THAT(*ReadFile(run + "/lr_range.svg"), HasSubstr("learning rate"));
   words.insert(words.end(), {"--progress", "json"});
   const auto json = JsonValue::Parse(RunGraphrun(words).out);
