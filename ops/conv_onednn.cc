@@ -1,5 +1,7 @@
 #include "ops/conv_onednn.h"
 
+#include <cstdlib>
+
 #include "absl/strings/match.h"
 #include "ops/conv_product.h"
 #include "ops/onednn.h"
@@ -180,13 +182,19 @@ Window ExactWindow(const ConvShape& s) {
   return w;
 }
 
+// Winograd's algorithm rounds otherwise than direct sums: GRAPHRUN_WINOGRAD=off leaves it out.
+bool WinogradIsOff() {
+  const char* value = std::getenv("GRAPHRUN_WINOGRAD");
+  return value != nullptr && absl::string_view(value) == "off";
+}
+
 // Winograd's transforms pay for 3x3 windows over many channels; oneDNN 3 has none.
 dnnl::algorithm AlgorithmFor(const ConvShape& s, DType dtype) {
   const Window& w = s.window;
-  const bool fits = DNNL_VERSION_MAJOR < 3 && dtype == DType::kFloat32 && w.rank() == 2 &&
-                    s.groups == 1 && w.kernel == Dims{3, 3} && w.strides == Dims{1, 1} &&
-                    w.dilations == Dims{1, 1} && s.inputs >= 16 && s.outputs >= 16 &&
-                    s.out[1] >= 8 && s.out[2] >= 8;
+  const bool fits = !WinogradIsOff() && DNNL_VERSION_MAJOR < 3 && dtype == DType::kFloat32 &&
+                    w.rank() == 2 && s.groups == 1 && w.kernel == Dims{3, 3} &&
+                    w.strides == Dims{1, 1} && w.dilations == Dims{1, 1} && s.inputs >= 16 &&
+                    s.outputs >= 16 && s.out[1] >= 8 && s.out[2] >= 8;
   return fits ? dnnl::algorithm::convolution_winograd : dnnl::algorithm::convolution_direct;
 }
 

@@ -15,6 +15,8 @@ namespace {
 constexpr size_t kMaxSteps = 48;   // of one program
 constexpr size_t kMaxInputs = 64;  // of one program, constants included
 constexpr int kMaxArguments = 16;  // of one operator
+// Gradients that may wait for one update of all parameters; beyond that there are several updates.
+constexpr int64_t kMaxHeldBytes = int64_t{16} << 20;
 
 bool IsConcrete(const Value* v) { return v->type().is_tensor() && v->shape().is_concrete(); }
 
@@ -273,7 +275,7 @@ std::string Key(const Node& node) {
   return key;
 }
 
-absl::Status MergeUpdates(Graph& graph, const std::vector<Node*>& nodes) {
+absl::Status MergeUpdates(Graph& graph, const std::vector<Node*>& nodes, Node* before) {
   GR_ASSIGN_OR_RETURN(PointwiseCode code, PointwiseCode::FromNode(*nodes[0]));
   // Scalars that all have in common (the learning rate) come first.
   std::vector<int> order;
@@ -311,7 +313,7 @@ absl::Status MergeUpdates(Graph& graph, const std::vector<Node*>& nodes) {
       spec.inputs.push_back(node->input(order[k]));
   }
   spec.outputs.assign(static_cast<size_t>(code.num_node_outputs()), "");
-  Node* merged = graph.AddNode(std::move(spec), nullptr);
+  Node* merged = graph.AddNode(std::move(spec), before);
   int out = 0;
   for (Node* node : nodes) {
     for (Value* old : node->outputs()) {
@@ -323,6 +325,81 @@ absl::Status MergeUpdates(Graph& graph, const std::vector<Node*>& nodes) {
       graph.Rename(now, name);
     }
     graph.Erase(node);
+  }
+  return absl::OkStatus();
+}
+
+// When each of some updates may run: once its inputs are made, and the states that it replaces are
+// read for the last time.
+class UpdateTimes {
+ public:
+  UpdateTimes(const Graph& graph, const std::vector<std::vector<Node*>>& families) {
+    for (const auto& node : graph.nodes()) {
+      place_[node.get()] = static_cast<int>(order_.size());
+      order_.push_back(node.get());
+    }
+    for (const StateUpdate& s : graph.states())
+      if (s.next != nullptr) state_of_[s.next] = s.state;
+    for (const auto& family : families) updates_.insert(family.begin(), family.end());
+  }
+
+  int Ready(const Node& update) const {
+    int ready = -1;
+    for (const Value* in : update.inputs())
+      if (in->producer() != nullptr) ready = std::max(ready, place_.at(in->producer()));
+    for (const Value* out : update.outputs()) {
+      const auto state = state_of_.find(out);
+      if (state == state_of_.end()) continue;
+      for (const Use& use : state->second->uses())
+        if (use.node != &update) ready = std::max(ready, place_.at(use.node));
+    }
+    return ready;
+  }
+
+  // The first node behind that place which is no update; null: the end.
+  Node* Behind(int place) const {
+    for (auto i = static_cast<size_t>(place + 1); i < order_.size(); ++i)
+      if (!updates_.contains(order_[i])) return order_[i];
+    return nullptr;
+  }
+
+ private:
+  std::vector<Node*> order_;
+  absl::flat_hash_map<const Node*, int> place_;
+  absl::flat_hash_map<const Value*, const Value*> state_of_;
+  absl::flat_hash_set<const Node*> updates_;
+};
+
+// Bytes that other nodes made for this one.
+int64_t GradientBytes(const Node& update) {
+  int64_t bytes = 0;
+  for (const Value* in : update.inputs()) {
+    if (in->producer() != nullptr)
+      bytes += Product(in->shape().ToDims()) * static_cast<int64_t>(DTypeSize(in->dtype()));
+  }
+  return bytes;
+}
+
+// Merges a family into one node, or, where its gradients are many bytes, into several, each as soon
+// as enough of them are there, so that they need not all be kept to the end.
+absl::Status MergeFamily(Graph& graph, const UpdateTimes& times, const std::vector<Node*>& family) {
+  int64_t bytes = 0;
+  for (const Node* node : family) bytes += GradientBytes(*node);
+  if (bytes <= kMaxHeldBytes) return MergeUpdates(graph, family, nullptr);
+  std::vector<std::pair<int, Node*>> ready;
+  for (Node* node : family) ready.emplace_back(times.Ready(*node), node);
+  std::stable_sort(ready.begin(), ready.end(),
+                   [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::vector<Node*> part;
+  bytes = 0;
+  for (size_t i = 0; i < ready.size(); ++i) {
+    part.push_back(ready[i].second);
+    bytes += GradientBytes(*ready[i].second);
+    const bool last = i + 1 == ready.size();
+    if (!last && (bytes < kMaxHeldBytes || ready[i + 1].first == ready[i].first)) continue;
+    GR_RETURN_IF_ERROR(MergeUpdates(graph, part, times.Behind(ready[i].first)));
+    part.clear();
+    bytes = 0;
   }
   return absl::OkStatus();
 }
@@ -356,9 +433,10 @@ absl::StatusOr<bool> FusePointwise(Graph& graph, const OpRegistry& registry) {
     if (fresh) families.emplace_back();
     families[it->second].push_back(node.get());
   }
+  const UpdateTimes times(graph, families);
   for (const std::vector<Node*>& nodes : families) {
     if (nodes.size() < 2) continue;
-    GR_RETURN_IF_ERROR(MergeUpdates(graph, nodes));
+    GR_RETURN_IF_ERROR(MergeFamily(graph, times, nodes));
     changed = true;
   }
   if (changed) GR_RETURN_IF_ERROR(graph.Sort());

@@ -95,7 +95,8 @@ absl::StatusOr<MeasuredModel> OpenMeasured(const Flags& flags) {
   model.registry = std::move(registries.ops);
   GR_ASSIGN_OR_RETURN(model.inputs, ReadInputs(*model.graph, flags, true));
   if (classes > 0) BoundClasses(classes, &model.inputs.back());
-  GR_ASSIGN_OR_RETURN(model.session, Session::Create(model.graph, model.registry.get(), options));
+  GR_ASSIGN_OR_RETURN(model.session,
+                      Session::Create(std::move(model.graph), model.registry.get(), options));
   return model;
 }
 

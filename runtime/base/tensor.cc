@@ -1,5 +1,7 @@
 #include "runtime/base/tensor.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -11,6 +13,7 @@ namespace graphrun {
 namespace {
 
 constexpr size_t kAlignment = 64;
+constexpr int64_t kPages = 1 << 20;  // zeros from this size on come from the system
 
 using AllTypes = Concat<Concat<NumericTypes, SmallFloatTypes>, SmallIntTypes>;
 
@@ -66,6 +69,18 @@ Tensor Tensor::View(DType dtype, Dims dims, void* data, std::shared_ptr<const vo
 }
 
 Tensor Tensor::Zeros(DType dtype, Dims dims) {
+  // Pages that the system gives are zero, and are no memory before they are touched.
+  const auto count = NumElements(dims);
+  const auto size = count.ok() ? CheckedMul(*count, DTypeSize(dtype)) : absl::nullopt;
+  if (dtype != DType::kString && size && *size >= kPages) {
+    const auto bytes = static_cast<size_t>(*size);
+    void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory != MAP_FAILED) {
+      return View(dtype, std::move(dims), memory,
+                  std::shared_ptr<const void>(
+                      memory, [bytes](const void* p) { munmap(const_cast<void*>(p), bytes); }));
+    }
+  }
   Tensor t(dtype, std::move(dims));
   if (dtype != DType::kString) std::memset(t.data_, 0, static_cast<size_t>(t.byte_size()));
   return t;

@@ -7,6 +7,7 @@
 #include "runtime/autodiff/gradient_nodes.h"
 #include "runtime/base/parallel.h"
 #include "runtime/exec/assign_memory.h"
+#include "runtime/exec/forget_states.h"
 #include "runtime/exec/plan.h"
 #include "runtime/exec/state_store.h"
 #include "runtime/exec/subgraph.h"
@@ -414,6 +415,9 @@ absl::StatusOr<std::shared_ptr<const ExecutionPlan>> ExecutionPlan::Compile(
       StandardPipeline(registry, options.optimize, options.precision).Run(g, registry));
   GR_RETURN_IF_ERROR(g.Sort());
   GR_RETURN_IF_ERROR(PlanCompiler(plan.get(), registry, options, std::move(fed)).Run());
+  // The session takes the first values of states from its graph.
+  for (State& state : plan->states_) state.initial = Placeholder(state.initial);
+  ForgetStateValues(g);
   return std::shared_ptr<const ExecutionPlan>(std::move(plan));
 }
 

@@ -14,16 +14,22 @@ MemoryPlan PlanMemory(const std::vector<MemoryRequest>& requests) {
   std::iota(order.begin(), order.end(), size_t{0});
   std::stable_sort(order.begin(), order.end(),
                    [&](size_t a, size_t b) { return requests[a].bytes > requests[b].bytes; });
-  std::vector<size_t> placed;
+  // What is placed already, by the steps at which it is alive, and by its first step.
+  int steps = 0;
+  for (const MemoryRequest& r : requests) steps = std::max(steps, r.last + 1);
+  std::vector<std::vector<size_t>> alive(static_cast<size_t>(steps)), begun(alive.size());
   std::vector<std::pair<int64_t, int64_t>> busy;  // begin, end of what is alive at the same time
   for (const size_t i : order) {
     const MemoryRequest& r = requests[i];
     if (r.bytes == 0) continue;
     busy.clear();
-    for (const size_t j : placed) {
-      if (requests[j].first > r.last || r.first > requests[j].last) continue;
-      busy.emplace_back(plan.offsets[j], plan.offsets[j] + requests[j].bytes);
-    }
+    const auto first = static_cast<size_t>(r.first), last = static_cast<size_t>(r.last);
+    const auto add = [&](const std::vector<size_t>& placed) {
+      for (const size_t j : placed)
+        busy.emplace_back(plan.offsets[j], plan.offsets[j] + requests[j].bytes);
+    };
+    add(alive[first]);
+    for (size_t s = first + 1; s <= last; ++s) add(begun[s]);
     std::sort(busy.begin(), busy.end());
     int64_t best = -1, best_gap = 0, end = 0;
     for (const auto& [begin, stop] : busy) {
@@ -36,7 +42,8 @@ MemoryPlan PlanMemory(const std::vector<MemoryRequest>& requests) {
     }
     plan.offsets[i] = best >= 0 ? best : end;
     plan.bytes = std::max(plan.bytes, plan.offsets[i] + r.bytes);
-    placed.push_back(i);
+    begun[first].push_back(i);
+    for (size_t s = first; s <= last; ++s) alive[s].push_back(i);
   }
   plan.bytes = (plan.bytes + kAlignment - 1) / kAlignment * kAlignment;
   return plan;

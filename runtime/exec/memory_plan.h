@@ -18,8 +18,8 @@ struct MemoryPlan {
 };
 
 // Places large buffers first, each in the smallest gap that no buffer alive at the same time
-// overlaps. Time is quadratic in the number of requests with a tiny constant (10,000 in some tens
-// of milliseconds).
+// overlaps. Takes time in proportion to the lifetimes and to what is alive beside each request: a
+// chain of short ones is linear. REQUIRES: 0 <= first <= last.
 MemoryPlan PlanMemory(const std::vector<MemoryRequest>& requests);
 
 }  // namespace graphrun

@@ -1,9 +1,14 @@
 #include "runtime/exec/session.h"
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
 #include <chrono>
 #include <cstring>
 
 #include "runtime/base/parallel.h"
+#include "runtime/exec/forget_states.h"
 #include "runtime/op/evaluate.h"
 #include "runtime/op/infer.h"
 #include "runtime/passes/mixed_precision.h"
@@ -76,6 +81,33 @@ std::unique_ptr<Graph> LateGraph(const Node& node) {
   return graph;
 }
 
+// Puts the plan's states that the store lacks into it, and lets go of their first values.
+absl::Status AddStates(const ExecutionPlan& plan, std::shared_ptr<const Graph>* graph,
+                       StateStore* states) {
+  bool added = false;
+  for (const auto& state : plan.states()) {
+    if (states->Find(state.name) != nullptr) continue;
+    if (!state.copy_of.empty()) {
+      GR_RETURN_IF_ERROR(
+          states->AddCopy(state.name, state.copy_of, state.initial.dtype(), state.layout));
+      continue;
+    }
+    const Value* v = (*graph)->FindValue(state.name);
+    if (v == nullptr || !v->is_initializer())
+      return InternalError("state \"", state.name, "\" of the plan is none of the graph");
+    GR_RETURN_IF_ERROR(states->Add(state.name, v->initializer(), state.layout));
+    added = true;
+  }
+  if (!added) return absl::OkStatus();
+  std::shared_ptr<Graph> without = (*graph)->Clone();
+  ForgetStateValues(*without);
+  *graph = std::move(without);
+#ifdef __GLIBC__
+  malloc_trim(0);
+#endif
+  return absl::OkStatus();
+}
+
 // Runs a node whose sizes have only now become known.
 absl::Status RunLate(Graph& graph, const OpRegistry& registry, const Datum* const* inputs,
                      Datum* const* outputs, uint64_t seed, uint64_t step) {
@@ -127,14 +159,7 @@ absl::StatusOr<Session::Instance*> Session::InstanceFor(std::vector<Type> types)
   GR_ASSIGN_OR_RETURN(instance->plan, ExecutionPlan::Compile(*graph_, *registry_, types, options));
   instance->key = std::move(types);
   const ExecutionPlan& plan = *instance->plan;
-  for (const auto& state : plan.states()) {
-    if (states_->Find(state.name) == nullptr) {
-      GR_RETURN_IF_ERROR(
-          state.copy_of.empty()
-              ? states_->Add(state.name, state.initial, state.layout)
-              : states_->AddCopy(state.name, state.copy_of, state.initial.dtype(), state.layout));
-    }
-  }
+  GR_RETURN_IF_ERROR(AddStates(plan, &graph_, states_.get()));
   for (const StateUpdate& s : plan.graph().states()) {
     if (s.next == nullptr || s.next == s.state) continue;
     size_t held = 0;

@@ -27,7 +27,8 @@ absl::Status StateStore::Allocate(const std::string& name, DType dtype, const Di
   Entry entry{name, dtype, dims, layout, {}, {}};
   GR_ASSIGN_OR_RETURN(entry.memory,
                       Tensor::Allocate(DType::kUInt8, {layout.ByteSize(dtype, dims)}));
-  if (entry.memory.byte_size() > 0) {
+  // Others are written as a whole.
+  if (entry.memory.byte_size() > 0 && !layout.is_row_major()) {
     std::memset(entry.memory.mutable_raw(), 0, static_cast<size_t>(entry.memory.byte_size()));
   }
   const auto [it, inserted] = entries_.emplace(name, std::move(entry));

@@ -254,9 +254,10 @@ class UpdateBuilder {
     in.step = count;
     for (const Optimizer::Slot& slot : options_.optimizer->slots()) {
       Tensor initial = Tensor::Zeros(w->dtype(), slot.scalar ? Dims() : w->initializer().dims());
-      DispatchDType(FloatTypes(), w->dtype(), [&]<typename T>() {
-        std::fill_n(initial.mutable_data<T>(), initial.num_elements(), T(slot.initial));
-      });
+      if (slot.initial != 0)
+        DispatchDType(FloatTypes(), w->dtype(), [&]<typename T>() {
+          std::fill_n(initial.mutable_data<T>(), initial.num_elements(), T(slot.initial));
+        });
       in.slots.push_back(State(absl::StrCat(w->name(), "/", slot.name), std::move(initial)));
     }
     UpdateOutputs out = options_.optimizer->Emit(in);

@@ -223,5 +223,38 @@ TEST(PointwiseFusionTest, TakesLittleTimeForManyNodes) {
   RecordProperty("milliseconds", static_cast<int>(seconds.count() * 1000));
 }
 
+// 17 MB each: the update of each parameter follows its gradient and the last reader of the old
+// value.
+TEST(PointwiseFusion, ManyBytesOfGradientsAreTakenAlongTheWay) {
+  Graph graph;
+  graph.opset_imports[""] = 17;
+  constexpr int64_t kRows = 2048, kColumns = 2100;
+  const auto add = [&](const char* op, std::vector<Value*> inputs) {
+    Graph::NodeSpec spec;
+    spec.op_type = op;
+    spec.opset = 17;
+    spec.inputs = std::move(inputs);
+    spec.outputs = {""};
+    return graph.AddNode(std::move(spec))->output(0);
+  };
+  Value* a = graph.AddInput("a", Type::Tensor(DType::kFloat32, Shape::Of({kRows, 1})));
+  Value* b = graph.AddInput("b", Type::Tensor(DType::kFloat32, Shape::Of({1, kColumns})));
+  Value* c = graph.AddInput("c", Type::Tensor(DType::kFloat32, Shape::Of({kColumns, 1})));
+  Value* lr = graph.AddInput("lr", Type::Tensor(DType::kFloat32, Shape::Scalar()));
+  std::vector<std::pair<Value*, Value*>> gradients;
+  for (int i = 0; i < 3; ++i) {
+    Value* w = graph.AddInitializer(absl::StrCat("w", i),
+                                    Tensor::Zeros(DType::kFloat32, {kRows, kColumns}));
+    gradients.emplace_back(w, add("MatMul", {a, b}));
+    a = add("MatMul", {w, c});
+  }
+  graph.AddOutput(a);
+  for (const auto& [w, g] : gradients) graph.AddState(w, add("Sub", {w, add("Mul", {g, lr})}));
+  ASSERT_TRUE(InferTypes(graph, Registry()).ok());
+  ASSERT_TRUE(*FusePointwise(graph, Registry()));
+  const std::string layer = "MatMul MatMul Pointwise(Mul,Sub)";
+  EXPECT_EQ(Ops(graph), absl::StrCat(layer, " ", layer, " ", layer));
+}
+
 }  // namespace
 }  // namespace graphrun

@@ -1,0 +1,14 @@
+// ForgetStateValues: lets go of the first values of states that a StateStore has taken over.
+#pragma once
+
+#include "runtime/ir/graph.h"
+
+namespace graphrun {
+
+// A tensor of that type and size; where it is large, zeros that are no memory until they are read.
+Tensor Placeholder(const Tensor& tensor);
+
+// Puts placeholders in the place of the graph's states' first values.
+void ForgetStateValues(Graph& graph);
+
+}  // namespace graphrun
