@@ -14,10 +14,11 @@ MemoryPlan PlanMemory(const std::vector<MemoryRequest>& requests) {
   std::iota(order.begin(), order.end(), size_t{0});
   std::stable_sort(order.begin(), order.end(),
                    [&](size_t a, size_t b) { return requests[a].bytes > requests[b].bytes; });
-  // What is placed already, by the steps at which it is alive, and by its first step.
-  int steps = 0;
-  for (const MemoryRequest& r : requests) steps = std::max(steps, r.last + 1);
-  std::vector<std::vector<size_t>> alive(static_cast<size_t>(steps)), begun(alive.size());
+  // What is placed already: by its first step, and in a segment tree over the steps, in which the
+  // nodes from a leaf up to the root hold what is alive at that step.
+  size_t steps = 0;
+  for (const MemoryRequest& r : requests) steps = std::max(steps, static_cast<size_t>(r.last) + 1);
+  std::vector<std::vector<size_t>> alive(2 * steps), begun(steps);
   std::vector<std::pair<int64_t, int64_t>> busy;  // begin, end of what is alive at the same time
   for (const size_t i : order) {
     const MemoryRequest& r = requests[i];
@@ -28,7 +29,7 @@ MemoryPlan PlanMemory(const std::vector<MemoryRequest>& requests) {
       for (const size_t j : placed)
         busy.emplace_back(plan.offsets[j], plan.offsets[j] + requests[j].bytes);
     };
-    add(alive[first]);
+    for (size_t node = first + steps; node > 0; node /= 2) add(alive[node]);
     for (size_t s = first + 1; s <= last; ++s) add(begun[s]);
     std::sort(busy.begin(), busy.end());
     int64_t best = -1, best_gap = 0, end = 0;
@@ -43,7 +44,11 @@ MemoryPlan PlanMemory(const std::vector<MemoryRequest>& requests) {
     plan.offsets[i] = best >= 0 ? best : end;
     plan.bytes = std::max(plan.bytes, plan.offsets[i] + r.bytes);
     begun[first].push_back(i);
-    for (size_t s = first; s <= last; ++s) alive[s].push_back(i);
+    for (size_t left = first + steps, right = last + steps + 1; left < right;
+         left /= 2, right /= 2) {
+      if (left % 2 == 1) alive[left++].push_back(i);
+      if (right % 2 == 1) alive[--right].push_back(i);
+    }
   }
   plan.bytes = (plan.bytes + kAlignment - 1) / kAlignment * kAlignment;
   return plan;

@@ -28,8 +28,8 @@ struct RunReport {
   std::string recipe;                                            // text of recipe.txtpb
   std::vector<Chart> more_charts;                                // placed after the curves
 
-  // Reads metrics.jsonl (else metrics.csv), summary.json, env.json and recipe.txtpb; each may be missing. Errors: kIo
-  // where `folder` is none; kData, naming file and place, where one is broken.
+  // Reads metrics.jsonl (else metrics.csv), summary.json, env.json and recipe.txtpb; each may be
+  // missing. Errors: kIo where `folder` is none; kData, naming file and place, where one is broken.
   static absl::StatusOr<RunReport> Read(const std::string& folder);
 
   // A chart for each metric, where "val_x" and "test_x" join "x", with a star on the best of the
