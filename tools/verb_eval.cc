@@ -82,8 +82,7 @@ absl::Status Run(const Flags& flags) {
   if (!flags.Has("data")) return UsageError("--data PATH says what to evaluate on");
   GR_ASSIGN_OR_RETURN(const std::string path, ModelOf(flags.argument(0)));
   GR_ASSIGN_OR_RETURN(const int64_t threads, flags.Int("threads", 0, 0, 4096));
-  recipe::Recipe recipe;
-  GR_RETURN_IF_ERROR(ApplyRecipeFlags(flags, &recipe));
+  GR_ASSIGN_OR_RETURN(const recipe::Recipe recipe, DataRecipe(flags.argument(0), flags));
   const std::vector<std::string> names(recipe.loop().metric().begin(),
                                        recipe.loop().metric().end());
   GR_ASSIGN_OR_RETURN(const Registries registries,
@@ -119,8 +118,10 @@ Verb EvalVerb() {
             "measures a model on data with known answers",
             "Classes: accuracy, top-5, precision, recall, F1, Matthews' correlation, log loss, ROC "
             "area, and the\n"
-            "confusion matrix. Numbers: MSE, RMSE, MAE, R2. Of a run's folder best.onnx is taken.",
-            "graphrun eval runs/digits --data test.csv --target digit\n"
+            "confusion matrix. Numbers: MSE, RMSE, MAE, R2. Of a run's folder best.onnx is taken, "
+            "and the data are\n"
+            "read as the run read its own, unless flags say otherwise.",
+            "graphrun eval runs/digits --data test.csv\n"
             "graphrun eval model.onnx --data images/ --metric accuracy,top3 --json",
             DataFlags(),
             1,

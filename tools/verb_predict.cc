@@ -99,8 +99,7 @@ absl::Status Run(const Flags& flags) {
   if (!flags.Has("data")) return UsageError("--data PATH says what to predict");
   GR_ASSIGN_OR_RETURN(const std::string path, ModelOf(flags.argument(0)));
   GR_ASSIGN_OR_RETURN(const int64_t threads, flags.Int("threads", 0, 0, 4096));
-  recipe::Recipe recipe;
-  GR_RETURN_IF_ERROR(ApplyRecipeFlags(flags, &recipe));
+  GR_ASSIGN_OR_RETURN(const recipe::Recipe recipe, DataRecipe(flags.argument(0), flags));
   GR_ASSIGN_OR_RETURN(const Registries registries,
                       MakeRegistries(flags, {recipe.plugin().begin(), recipe.plugin().end()}));
   GR_ASSIGN_OR_RETURN(const std::unique_ptr<Graph> graph, ImportOnnx(path));
@@ -135,18 +134,21 @@ absl::Status Run(const Flags& flags) {
 }  // namespace
 
 Verb PredictVerb() {
-  Verb verb{"predict",
-            "MODEL.onnx|RUN",
-            "writes what a model says to each row of the data, as csv",
-            "Columns: the row's number, the target where the data has one, the chosen class and "
-            "its score, or the\n"
-            "outputs. --target none: the data has no target.",
-            "graphrun predict runs/digits --data new.csv --target none -o predictions.csv\n"
-            "graphrun predict model.onnx --data images/ --scores",
-            DataFlags(),
-            1,
-            1,
-            Run};
+  Verb verb{
+      "predict",
+      "MODEL.onnx|RUN",
+      "writes what a model says to each row of the data, as csv",
+      "Columns: the row's number, the target where the data has one, the chosen class and "
+      "its score, or the\n"
+      "outputs. --target none: the data has no target. Data for a run's model are read as the run "
+      "read its own, unless\n"
+      "flags say otherwise.",
+      "graphrun predict runs/digits --data new.csv --target none -o predictions.csv\n"
+      "graphrun predict model.onnx --data images/ --scores",
+      DataFlags(),
+      1,
+      1,
+      Run};
   verb.flags.push_back({"output", "FILE", "instead of standard output", false, 'o'});
   verb.flags.push_back({"kind", "auto,class,value", "choose a class, or print the outputs"});
   verb.flags.push_back({"scores", "", "all outputs beside the chosen class"});

@@ -28,8 +28,12 @@ TEST(TrainVerbsTest, ARunIsTrainedEvaluatedPredictedAndExported) {
   const std::string data = TempPath("data.csv");
   EXPECT_THAT(RunGraphrun({"eval", run, "--data", data, "--target", "label", "--json"}).out,
               HasSubstr("\"accuracy\": 1"));
-  const CommandResult predicted =
-      RunGraphrun({"predict", run, "--data", data, "--target", "label"});
+  // A run knows the target of its data; other words for it stand above.
+  EXPECT_THAT(RunGraphrun({"eval", run, "--data", data, "--json"}).out,
+              HasSubstr("\"accuracy\": 1"));
+  EXPECT_THAT(RunGraphrun({"eval", run, "--data", data, "--target", "z"}).err,
+              HasSubstr("there is no column \"z\""));
+  const CommandResult predicted = RunGraphrun({"predict", run, "--data", data});
   EXPECT_EQ(std::count(predicted.out.begin(), predicted.out.end(), '\n'), 41);
   EXPECT_THAT(predicted.out, HasSubstr("row,target,prediction,score\n0,0,0,"));
 
