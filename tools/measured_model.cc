@@ -73,7 +73,10 @@ int64_t MeasuredModel::samples() const {
 std::vector<FlagSpec> MeasureFlags() {
   std::vector<FlagSpec> flags = {{"train", "", "a training step instead of a run"},
                                  {"optimizer", "NAME", "with --train (sgd)"},
-                                 {"loss", "NAME", "with --train (auto)"}};
+                                 {"loss", "NAME", "with --train (auto)"},
+                                 {"recompute", "WHAT",
+                                  "with --train: activations that the gradient makes again "
+                                  "instead of keeping them (off, cheap, all)"}};
   for (const FlagSpec& f : InputFlags()) flags.push_back(f);
   for (const FlagSpec& f : SessionFlags()) flags.push_back(f);
   return flags;
@@ -82,7 +85,8 @@ std::vector<FlagSpec> MeasureFlags() {
 absl::StatusOr<MeasuredModel> OpenMeasured(const Flags& flags) {
   MeasuredModel model;
   const std::string& path = flags.argument(0);
-  GR_ASSIGN_OR_RETURN(const SessionOptions options, ReadSession(flags));
+  GR_ASSIGN_OR_RETURN(SessionOptions options, ReadSession(flags));
+  GR_ASSIGN_OR_RETURN(options.recompute, RecomputeFromName(flags.Get("recompute", "off")));
   GR_ASSIGN_OR_RETURN(Registries registries, MakeRegistries(flags));
   GR_ASSIGN_OR_RETURN(model.graph, ImportOnnx(path));
   int64_t classes = 0;

@@ -130,6 +130,8 @@ std::vector<RecipeFlag> Table() {
       {{"seed", "N", "(1)"}, "loop.seed"},
       {{"threads", "N", "0: all"}, "loop.threads"},
       {{"precision", "f32,bf16", "bf16: products in bf16, weights kept in f32"}, "loop.precision"},
+      {{"recompute", "WHAT", "less memory: the gradient makes activations again (off, cheap, all)"},
+       "loop.recompute"},
       {{"overfit", "N", "train on the first N samples only"}, "loop.overfit"},
       {{"out", "FOLDER", "the run's folder (runs/MODEL)"}, "output.dir"},
       {{"save", "LIST", "last, best, every=N, top=K"}, "output.save", Form::kList},

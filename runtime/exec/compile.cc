@@ -411,8 +411,11 @@ absl::StatusOr<std::shared_ptr<const ExecutionPlan>> ExecutionPlan::Compile(
   SpecializeOptions specialize;
   specialize.keep_bytes = true;
   GR_RETURN_IF_ERROR(Specialize(g, registry, specialize).status());
-  GR_RETURN_IF_ERROR(
-      StandardPipeline(registry, options.optimize, options.precision).Run(g, registry));
+  PassPipeline pipeline = StandardPipeline(registry, options.optimize, options.precision);
+  pipeline.Add({"recompute", [&](Graph& graph, const OpRegistry& ops) {
+                  return RecomputeActivations(graph, ops, options.recompute);
+                }});
+  GR_RETURN_IF_ERROR(pipeline.Run(g, registry));
   GR_RETURN_IF_ERROR(g.Sort());
   GR_RETURN_IF_ERROR(PlanCompiler(plan.get(), registry, options, std::move(fed)).Run());
   // The session takes the first values of states from its graph.

@@ -10,6 +10,7 @@
 
 #include "runtime/exec/memory_plan.h"
 #include "runtime/op/op_registry.h"
+#include "runtime/passes/recompute.h"
 
 namespace graphrun {
 
@@ -18,6 +19,7 @@ struct CompileOptions {
   int threads = 0;       // 0: as many as OpenMP offers
   // kBFloat16: f32 models in mixed precision (passes/mixed_precision.h).
   DType precision = DType::kFloat32;
+  Recompute recompute = Recompute::kOff;  // activations made again for the gradient
   // Layouts of states that already exist; the others are chosen here.
   std::map<std::string, Layout> state_layouts;
 };

@@ -154,6 +154,7 @@ absl::StatusOr<Session::Instance*> Session::InstanceFor(std::vector<Type> types)
   options.optimize = options_.optimize;
   options.threads = options_.threads;
   options.precision = options_.precision;
+  options.recompute = options_.recompute;
   options.state_layouts = states_->Layouts();
   auto instance = std::make_unique<Instance>();
   GR_ASSIGN_OR_RETURN(instance->plan, ExecutionPlan::Compile(*graph_, *registry_, types, options));

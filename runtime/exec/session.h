@@ -14,8 +14,9 @@ namespace graphrun {
 
 struct SessionOptions {
   bool optimize = true;
-  int threads = 0;                    // 0: as many as OpenMP offers
-  DType precision = DType::kFloat32;  // kBFloat16: mixed, where the processor can
+  int threads = 0;                        // 0: as many as OpenMP offers
+  DType precision = DType::kFloat32;      // kBFloat16: mixed, where the processor can
+  Recompute recompute = Recompute::kOff;  // in training: activations made again for the gradient
   size_t max_plans = 8;  // plans kept for different input sizes; the least recently used goes first
 };
 

@@ -252,6 +252,7 @@ absl::Status MakeSessions(RunSetup* s) {
   SessionOptions options;
   options.threads = s->recipe.loop().threads();
   GR_ASSIGN_OR_RETURN(options.precision, PrecisionFromName(s->recipe.loop().precision()));
+  GR_ASSIGN_OR_RETURN(options.recompute, RecomputeFromName(s->recipe.loop().recompute()));
   GR_ASSIGN_OR_RETURN(s->step, Session::Create(s->graphs.step, s->registry, options));
   if (s->graphs.accumulate != nullptr) {
     GR_ASSIGN_OR_RETURN(s->accumulate,

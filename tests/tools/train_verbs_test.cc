@@ -128,8 +128,27 @@ TEST(TrainVerbsTest, JsonIsAnEventALine) {
   EXPECT_THAT(r.out, testing::StartsWith("{\"event\":\"begin\""));
 }
 
+TEST(TrainVerbsTest, ActivationsMadeAgainChangeNoBitOfTheModel) {
+  std::vector<std::string> models;
+  for (const char* what : {"off", "cheap", "all"}) {
+    const std::string run = TempPath(what);
+    std::vector<std::string> words = TrainWords(run);
+    words.insert(words.end(), {"--recompute", what, "--progress", "none"});
+    const CommandResult trained = RunGraphrun(words);
+    ASSERT_EQ(trained.exit_code, 0) << trained.err;
+    models.push_back(*ReadFile(run + "/best.onnx"));
+  }
+  EXPECT_EQ(models[1], models[0]);
+  EXPECT_EQ(models[2], models[0]);
+}
+
 TEST(TrainVerbsTest, MistakesNameWhatWasMeant) {
   const std::string run = TempPath("none");
+  std::vector<std::string> words = TrainWords(run);
+  words.insert(words.end(), {"--recompute", "some"});
+  const CommandResult some = RunGraphrun(words);
+  EXPECT_EQ(some.exit_code, 2);
+  EXPECT_THAT(some.err, HasSubstr("recompute is \"some\" but must be off, cheap or all"));
   EXPECT_THAT(RunGraphrun({"train", "m.onnx", "--optimizer", "adm"}).err,
               HasSubstr("Did you mean \"adam\"?"));
   EXPECT_THAT(RunGraphrun({"train", "m.onnx", "optimizer.adam.beta3=1"}).err,

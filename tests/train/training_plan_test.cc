@@ -79,9 +79,13 @@ std::string Repeated(const std::string& name, int64_t n, int value) {
 
 // A first layer, a residual block of two convolutions, and a classifier.
 std::string ResidualNet() {
-  std::vector<std::string> weights = {
-      Weights("w1", {16, 3, 3, 3}, 0.2), Weights("w2", {16, 16, 3, 3}, 0.1),
-      Weights("w3", {16, 16, 3, 3}, 0.1), Weights("wf", {10, 16}, 0.2), Repeated("bf", 10, 0)};
+  std::vector<std::string> weights = {Weights("w1", {16, 3, 3, 3}, 0.2),
+                                      Weights("w2", {16, 16, 3, 3}, 0.1),
+                                      Weights("w3", {16, 16, 3, 3}, 0.1),
+                                      Weights("wf", {10, 16}, 0.2),
+                                      Repeated("bf", 10, 0),
+                                      "float rate = {0.25}",
+                                      "bool training = {1}"};
   for (const char* i : {"1", "2", "3"}) {
     for (const auto& [name, value] : {std::pair{"g", 1}, {"s", 0}, {"m", 0}, {"v", 1}})
       weights.push_back(Repeated(absl::StrCat(name, i), 16, value));
@@ -105,6 +109,23 @@ net (float[N, 3, 16, 16] x) => (float[N, 10] y)
   f = Flatten(p)
   y = Gemm <transB = 1> (f, wf, bf)
 })");
+}
+
+// Layers of one factor each, an activation and dropout, all as large as the image.
+std::string DropoutNet() {
+  std::vector<std::string> weights = {Weights("w", {10, 768}, 0.05), "float rate = {0.25}",
+                                      "bool training = {1}"};
+  std::string nodes;
+  for (int i = 1; i <= 8; ++i) {
+    weights.push_back(absl::StrCat("float[1] s", i, " = {1.5}"));
+    absl::StrAppend(&nodes, "h", i, " = Mul(", i == 1 ? "x" : absl::StrCat("d", i - 1), ", s", i,
+                    ")\nt", i, " = Tanh(h", i, ")\nd", i, " = Dropout(t", i, ", rate, training)\n");
+  }
+  return absl::StrCat(R"(<ir_version: 8, opset_import: ["" : 17]>
+net (float[N, 3, 16, 16] x) => (float[N, 10] y)
+<)",
+                      absl::StrJoin(weights, ",\n"), ">\n{\n", nodes,
+                      "f = Flatten(d8)\ny = Gemm <transB = 1> (f, w)\n}");
 }
 
 class TrainingPlanTest : public testing::Test {
@@ -241,6 +262,33 @@ TEST_F(TrainingPlanTest, FusionsChangeTheLossesByRoundingOnly) {
     last = a;
   }
   EXPECT_LT(last, first);
+}
+
+// Dropout's mask comes from its counter, batch statistics from the same sums.
+TEST_F(TrainingPlanTest, ActivationsMadeAgainGiveTheSameBits) {
+  for (const std::string& net : {ResidualNet(), DropoutNet()}) {
+    model_ = *ParseGraph(net);
+    const auto kept = Train("momentum {}", {});
+    std::vector<double> losses;
+    for (int i = 0; i < 6; ++i) losses.push_back(Loss(*kept));
+    for (const Recompute what : {Recompute::kCheap, Recompute::kAll}) {
+      SessionOptions options;
+      options.recompute = what;
+      const auto session = Train("momentum {}", {}, options);
+      for (int i = 0; i < 6; ++i) EXPECT_EQ(Loss(*session), losses[static_cast<size_t>(i)]) << i;
+      EXPECT_GT(Plan(*session)->steps().size(), Plan(*kept)->steps().size());
+    }
+  }
+}
+
+TEST_F(TrainingPlanTest, ActivationsMadeAgainTakeLessMemory) {
+  model_ = *ParseGraph(DropoutNet());
+  const auto kept = Train("momentum {}", {});
+  SessionOptions options;
+  options.recompute = Recompute::kCheap;
+  const auto session = Train("momentum {}", {}, options);
+  EXPECT_LT(Plan(*session)->arena_bytes(), Plan(*kept)->arena_bytes() * 3 / 4)
+      << Plan(*session)->ToString();
 }
 
 }  // namespace
