@@ -316,7 +316,7 @@ void AveragePoolGradBody(BodyContext& b) {
 }
 
 OpDef Declare(OpDef def) {
-  return std::move(WithPoolWindow(std::move(def.Types("T", kFloats)).Attr("count_include_pad", 0)));
+  return WithPoolWindow(std::move(def.Types("T", kFloats).Attr("count_include_pad", 0)));
 }
 
 using Ints = std::vector<int64_t>;
