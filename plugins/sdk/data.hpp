@@ -32,9 +32,9 @@ class Rows {
   std::vector<Field> fields;
   int64_t num_rows = 0;
   // All rows of field i in a row, where that is how they are kept; else null, and Get is asked.
-  virtual const void* Column(size_t i) const { return nullptr; }
+  virtual const void* Column([[maybe_unused]] size_t i) const { return nullptr; }
   // Writes field i of a row to out[i]; a null out[i] is a field that nobody wants.
-  virtual void Get(int64_t row, void* const* out) const {}
+  virtual void Get([[maybe_unused]] int64_t row, [[maybe_unused]] void* const* out) const {}
 };
 
 class Dataset : public Declaration<Dataset, gr_dataset> {
