@@ -1,9 +1,8 @@
 #include "ops/conv_onednn.h"
 
-#include <cstdlib>
-
 #include "absl/strings/match.h"
 #include "ops/conv_product.h"
+#include "ops/conv_winograd.h"
 #include "ops/onednn.h"
 
 namespace graphrun {
@@ -180,12 +179,6 @@ Window ExactWindow(const ConvShape& s) {
                     s.in[lead + i] - w.pads_begin[i];
   }
   return w;
-}
-
-// Winograd's algorithm rounds otherwise than direct sums: GRAPHRUN_WINOGRAD=off leaves it out.
-bool WinogradIsOff() {
-  const char* value = std::getenv("GRAPHRUN_WINOGRAD");
-  return value != nullptr && absl::string_view(value) == "off";
 }
 
 // Winograd's transforms pay for 3x3 windows over many channels; oneDNN 3 has none.

@@ -16,18 +16,13 @@ constexpr int64_t kBlock = 16;
 
 Dims WeightDims(const ConvShape& s) { return {s.outputs, s.inputs, 3, 3}; }
 
-// GRAPHRUN_WINOGRAD=off: direct sums, which round less.
-bool IsOff() {
-  const char* value = std::getenv("GRAPHRUN_WINOGRAD");
-  return value != nullptr && absl::string_view(value) == "off";
-}
-
 // The sizes where the algorithm fits.
 absl::optional<Sizes> SizesOf(const ConvShape& s) {
   const Window& w = s.window;
-  if (!winograd::IsBuilt() || IsOff() || w.rank() != 2 || s.groups != 1 || w.kernel != Dims{3, 3} ||
-      w.strides != Dims{1, 1} || w.dilations != Dims{1, 1} || s.inputs < kBlock ||
-      s.outputs < kBlock || s.inputs % kBlock != 0 || s.outputs % kBlock != 0 || s.batch < 1) {
+  if (!winograd::IsBuilt() || WinogradIsOff() || w.rank() != 2 || s.groups != 1 ||
+      w.kernel != Dims{3, 3} || w.strides != Dims{1, 1} || w.dilations != Dims{1, 1} ||
+      s.inputs < kBlock || s.outputs < kBlock || s.inputs % kBlock != 0 ||
+      s.outputs % kBlock != 0 || s.batch < 1) {
     return absl::nullopt;
   }
   Sizes z;
@@ -83,6 +78,11 @@ void ScratchFloats(PrepareContext& c, int64_t floats) {
 }
 
 }  // namespace
+
+bool WinogradIsOff() {
+  const char* value = std::getenv("GRAPHRUN_WINOGRAD");
+  return value != nullptr && absl::string_view(value) == "off";
+}
 
 std::unique_ptr<Kernel> WinogradConv(PrepareContext& c, const ConvShape& s,
                                      const PostOp& activation, int added) {

@@ -7,10 +7,13 @@
 
 namespace graphrun {
 
+// GRAPHRUN_WINOGRAD=off: direct sums, which round less, here and in oneDNN.
+bool WinogradIsOff();
+
 // Inputs and outputs as of OneDnnConv and its gradients; `added`: an input that is added before the
-// activation, -1: none. Null where the algorithm does not fit or
-// does not pay: windows other than 3 x 3 with steps of 1, groups, channels that are no multiple of
-// 16, few outputs or channels, types other than f32, activations other than Relu and Clip.
+// activation, -1: none. Null where the algorithm does not fit or does not pay: windows other than
+// 3 x 3 with steps of 1, groups, channels that are no multiple of 16, few outputs or channels,
+// types other than f32, activations other than Relu and Clip.
 std::unique_ptr<Kernel> WinogradConv(PrepareContext& c, const ConvShape& s,
                                      const PostOp& activation, int added);
 std::unique_ptr<Kernel> WinogradConvBackwardData(PrepareContext& c, const ConvShape& s);

@@ -73,10 +73,11 @@ absl::StatusOr<NewModel> ReadModel(const Flags& flags) {
   m.global_pool = flags.On("global-pool");
   m.bidirectional = flags.On("bidirectional");
   for (const auto* sizes : {&m.input, &m.layers, &m.channels, &m.stages}) {
+    if (sizes->size() > 1000)
+      return LimitError("a list of ", sizes->size(), " sizes: at most 1000 are taken");
     int64_t product = 1;
     for (const int64_t d : *sizes) {
-      if (d > kMost || sizes->size() > 1000)
-        return LimitError("sizes above ", kMost, " are not written");
+      if (d > kMost) return LimitError("a size of ", d, ": at most ", kMost, " are taken");
       if (sizes == &m.input && (product *= d) > int64_t{1} << 31) {
         return LimitError("--in ", flags.Get("in"), " is too large");
       }
