@@ -1,5 +1,6 @@
 #include "runtime/passes/recompute.h"
 
+#include "absl/strings/str_cat.h"
 #include "tests/passes/pass_test.h"
 
 namespace graphrun {
@@ -89,20 +90,28 @@ g (float[8, 64] x, float[64, 64] v) => (float loss)
 
 // Without a seed of its own a second draw would not be the first.
 TEST_F(RecomputeTest, WhatDrawsOtherNumbersIsKept) {
-  constexpr char kRandom[] = R"(
+  const auto step = [&](absl::string_view attributes) {
+    return Step(absl::StrCat(R"(
 g (float[512] x) => (float loss)
 <float[1] w = {2}>
 {
-  a = RandomUniformLike(x)
+  a = RandomUniformLike)",
+                             attributes, R"( (x)
   b = Mul(a, w)
-  loss = ReduceSum <keepdims = 0> (b)
-  d = Mul(b, b)
-  e = Add(d, a)
-  next = ReduceSum <keepdims = 1> (e)
-})";
-  const auto drawn = Step(kRandom);
-  ASSERT_TRUE(RecomputeActivations(*drawn, registry_, Recompute::kAll).ok());
+  c = Tanh(b)
+  d = Exp(c)
+  loss = ReduceSum <keepdims = 0> (d)
+  e = Mul(d, c)
+  f = Mul(e, b)
+  h = Mul(f, a)
+  next = ReduceSum <keepdims = 1> (h)
+})"));
+  };
+  const auto drawn = step(""), seeded = step("<seed = 1.0>");
+  ASSERT_TRUE(*RecomputeActivations(*drawn, registry_, Recompute::kAll));
+  ASSERT_TRUE(*RecomputeActivations(*seeded, registry_, Recompute::kAll));
   EXPECT_EQ(Again(*drawn).find("a "), std::string::npos) << Again(*drawn);
+  EXPECT_NE(Again(*seeded).find("a "), std::string::npos) << Again(*seeded);
 }
 
 TEST_F(RecomputeTest, ItsNamesAreThree) {
