@@ -1,6 +1,6 @@
 // The rewrite of GELU as exporters write it, Erf or Tanh with products and sums around it, into
 // Gelu: x (1 + erf(x / sqrt 2)) / 2, or x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2 in any
-// arrangement. Its name begins with kPatternRewrite: it also runs before gradients are appended.
+// arrangement. It also runs before gradients are appended.
 #include <array>
 #include <cmath>
 
@@ -164,7 +164,10 @@ absl::StatusOr<bool> FuseGelu(Graph& graph, const OpRegistry& registry) {
 }  // namespace
 
 void RegisterGeluFusionOps(OpRegistry& ops) {
-  ops.AddRewrite({"pattern-gelu", Rewrite::Phase::kCanonical, FuseGelu});
+  ops.AddRewrite({.name = "pattern-gelu",
+                  .phase = Rewrite::Phase::kCanonical,
+                  .run = FuseGelu,
+                  .recognizes_operator = true});
 }
 
 }  // namespace graphrun

@@ -1,6 +1,6 @@
 // The rewrite of normalisations as exporters write them (ReduceMean, Sub, Pow, ReduceMean, Add,
-// Sqrt, Div, Mul, Add) into LayerNormalization, or RMSNormalization where no mean is taken off. Its
-// name begins with kPatternRewrite: it also runs before gradients are appended.
+// Sqrt, Div, Mul, Add) into LayerNormalization, or RMSNormalization where no mean is taken off. It
+// also runs before gradients are appended.
 #include "ops/post_op.h"
 #include "runtime/op/infer.h"
 #include "runtime/op/op_registry.h"
@@ -169,7 +169,10 @@ absl::StatusOr<bool> FuseNorm(Graph& graph, const OpRegistry& registry) {
 }  // namespace
 
 void RegisterNormFusionOps(OpRegistry& ops) {
-  ops.AddRewrite({"pattern-normalization", Rewrite::Phase::kCanonical, FuseNorm});
+  ops.AddRewrite({.name = "pattern-normalization",
+                  .phase = Rewrite::Phase::kCanonical,
+                  .run = FuseNorm,
+                  .recognizes_operator = true});
 }
 
 }  // namespace graphrun

@@ -263,7 +263,10 @@ void RegisterSoftmaxAttentionOps(OpRegistry& ops) {
                        .In({2, 3, 5, 2})
                        .Outputs(3)
                        .Attr("scale", 0.5f)));
-  ops.AddRewrite({"pattern-attention", Rewrite::Phase::kCanonical, FindAttentions});
+  ops.AddRewrite({.name = "pattern-attention",
+                  .phase = Rewrite::Phase::kCanonical,
+                  .run = FindAttentions,
+                  .recognizes_operator = true});
 }
 
 }  // namespace graphrun

@@ -22,6 +22,9 @@ struct Rewrite {
   std::function<absl::StatusOr<bool>(Graph&, const class OpRegistry&)> run;
   // Part of mixed precision: runs where a plan asks for that, fused or not, and nowhere else.
   bool mixed_precision = false;
+  // Finds an operator (GELU, attention, a normalization) that an exporter wrote as its parts: also
+  // runs before gradients are appended, so that training takes the operator's own gradient.
+  bool recognizes_operator = false;
 };
 
 // Moves a tensor from one layout to another; memory of the destination that belongs to no element

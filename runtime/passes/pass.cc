@@ -1,6 +1,5 @@
 #include "runtime/passes/pass.h"
 
-#include "absl/strings/match.h"
 #include "runtime/ir/verify.h"
 
 namespace graphrun {
@@ -40,7 +39,7 @@ absl::Status RecognizePatterns(Graph& graph, const OpRegistry& registry) {
   PassPipeline pipeline;
   pipeline.Add({"no-ops", RemoveNoOps}).Add({"equal-nodes", MergeEqualNodes});
   for (const Rewrite& rewrite : registry.rewrites()) {
-    if (absl::StartsWith(rewrite.name, kPatternRewrite)) pipeline.Add({rewrite.name, rewrite.run});
+    if (rewrite.recognizes_operator) pipeline.Add({rewrite.name, rewrite.run});
   }
   return pipeline.Run(graph, registry);
 }

@@ -36,11 +36,9 @@ class PassPipeline {
 PassPipeline StandardPipeline(const OpRegistry& registry, bool fuse,
                               DType precision = DType::kFloat32);
 
-// Rewrites that recognise operators which a model spells out (GELU, normalisations) have names that
-// begin so. They run in every plan, and before gradients are appended, so that these are the
-// recognised operators' own.
-inline constexpr char kPatternRewrite[] = "pattern-";
-// Merges equal nodes, then runs these rewrites; sizes need not be known.
+// Merges equal nodes, then runs the rewrites that recognise operators which a model spells out
+// (GELU, normalisations); sizes need not be known. For a graph that gradients are to be appended
+// to; plans run these rewrites with the others.
 absl::Status RecognizePatterns(Graph& graph, const OpRegistry& registry);
 
 // ---- the passes

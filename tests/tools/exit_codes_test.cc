@@ -46,7 +46,7 @@ TEST_F(ExitCodesTest, WhatIsNoModelIs3) {
 }
 
 TEST_F(ExitCodesTest, BadDataAre4) {
-  Replace("--data", Written("bad.csv", "a,b,label\n1,2,0\n3,x,1\n"));
+  Replace("--data", Written("bad.csv", "a,b,kind\n1,2,0\n3,x,1\n"));
   ExpectCode(4, "bad.csv");
 }
 

@@ -27,11 +27,11 @@ TEST(TrainVerbsTest, ARunIsTrainedEvaluatedPredictedAndExported) {
     EXPECT_TRUE(FileExists(run + "/" + file)) << file;
 
   const std::string data = TempPath("data.csv");
-  EXPECT_THAT(RunGraphrun({"eval", run, "--data", data, "--target", "label", "--json"}).out,
+  EXPECT_THAT(RunGraphrun({"eval", run, "--data", data, "--target", "kind", "--json"}).out,
               HasSubstr("\"accuracy\": 1"));
   // A run knows the target of its data; other words for it stand above.
   const std::string text = *ReadFile(data);
-  std::string turned;  // the label first
+  std::string turned;  // the target first
   for (absl::string_view line : absl::StrSplit(text, '\n', absl::SkipEmpty())) {
     const std::vector<std::string> cells = absl::StrSplit(line, ',');
     absl::StrAppend(&turned, cells[2], ",", cells[0], ",", cells[1], "\n");

@@ -20,7 +20,7 @@ using testing::HasSubstr;
 std::vector<std::string> TuneWords(const std::string& model, const std::string& folder,
                                    const std::vector<std::string>& more) {
   std::vector<std::string> words = {"tune",      model,         "--data", WriteData(), "--target",
-                                    "label",     "--val-split", "0.2",    "--epochs",  "4",
+                                    "kind",      "--val-split", "0.2",    "--epochs",  "4",
                                     "--threads", "1",           "--out",  folder};
   words.insert(words.end(), more.begin(), more.end());
   return words;
