@@ -2,10 +2,10 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "ops/ops.h"
 #include "runtime/ir/text.h"
 #include "runtime/op/evaluate.h"
 #include "runtime/op/infer.h"
+#include "tests/ops/standard_registry.h"
 
 namespace graphrun {
 namespace {
@@ -13,28 +13,20 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-const OpRegistry& Registry() {
-  static const OpRegistry* const registry = [] {
-    auto* r = new OpRegistry();
-    RegisterOps(*r);
-    return r;
-  }();
-  return *registry;
-}
-
 // The graph's outputs at inputs a = 2, b = 3, joined.
 std::vector<float> Outputs(const std::string& body, absl::Status* error = nullptr) {
   const std::string text =
       "<ir_version: 8, opset_import: [\"\" : 17, \"ai.onnx.preview.training\" : 1]>\n" + body;
   auto graph = ParseGraph(text);
   EXPECT_TRUE(graph.ok()) << graph.status();
-  EXPECT_TRUE(InferTypes(**graph, Registry()).ok());
-  const auto changed = ExpandGradientNodes(**graph, Registry());
+  EXPECT_TRUE(InferTypes(**graph, StandardRegistry()).ok());
+  const auto changed = ExpandGradientNodes(**graph, StandardRegistry());
   if (error != nullptr) *error = changed.status();
   if (!changed.ok()) return {};
   EXPECT_TRUE(*changed);
-  auto outputs = EvaluateGraph(
-      **graph, Registry(), {{"a", Datum(Tensor::Scalar(2.f))}, {"b", Datum(Tensor::Scalar(3.f))}});
+  auto outputs =
+      EvaluateGraph(**graph, StandardRegistry(),
+                    {{"a", Datum(Tensor::Scalar(2.f))}, {"b", Datum(Tensor::Scalar(3.f))}});
   EXPECT_TRUE(outputs.ok()) << outputs.status();
   std::vector<float> all;
   if (outputs.ok()) {

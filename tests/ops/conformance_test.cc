@@ -4,19 +4,10 @@
 #include <gtest/gtest.h>
 
 #include "absl/strings/str_replace.h"
-#include "ops/ops.h"
+#include "tests/ops/standard_registry.h"
 
 namespace graphrun {
 namespace {
-
-const OpRegistry& Registry() {
-  static const OpRegistry* const registry = [] {
-    auto* r = new OpRegistry();
-    RegisterOps(*r);
-    return r;
-  }();
-  return *registry;
-}
 
 class ConformanceTest : public testing::TestWithParam<const OpDef*> {};
 
@@ -24,13 +15,13 @@ using Check = absl::Status (*)(const OpDef&, const Sample&, const OpRegistry&);
 
 void ExpectOnAllSamples(const OpDef& def, Check check) {
   for (const Sample& sample : def.samples()) {
-    const absl::Status status = check(def, sample, Registry());
+    const absl::Status status = check(def, sample, StandardRegistry());
     EXPECT_TRUE(status.ok()) << status.message();
   }
 }
 
 TEST_P(ConformanceTest, SchemaIsComplete) {
-  const absl::Status status = CheckSchema(*GetParam(), Registry());
+  const absl::Status status = CheckSchema(*GetParam(), StandardRegistry());
   EXPECT_TRUE(status.ok()) << status.message();
 }
 TEST_P(ConformanceTest, InferenceAgreesWithWhatIsProduced) {
@@ -45,7 +36,7 @@ TEST_P(ConformanceTest, GradientAgreesWithDifferences) {
 }
 
 INSTANTIATE_TEST_SUITE_P(
-    AllOperators, ConformanceTest, testing::ValuesIn(Registry().All()),
+    AllOperators, ConformanceTest, testing::ValuesIn(StandardRegistry().All()),
     [](const testing::TestParamInfo<const OpDef*>& info) {
       return absl::StrReplaceAll(info.param->Describe(), {{".", "_"}, {"-", "_"}});
     });

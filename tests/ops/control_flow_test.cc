@@ -1,21 +1,12 @@
 // If, Loop and Scan: values of the outer graph, sizes that change, types through the graphs.
 #include <gtest/gtest.h>
 
-#include "ops/ops.h"
 #include "runtime/op/evaluate.h"
 #include "runtime/op/infer.h"
+#include "tests/ops/standard_registry.h"
 
 namespace graphrun {
 namespace {
-
-const OpRegistry& Registry() {
-  static const OpRegistry* const registry = [] {
-    auto* r = new OpRegistry();
-    RegisterOps(*r);
-    return r;
-  }();
-  return *registry;
-}
 
 Value* Emit(Graph& g, const char* op, std::vector<Value*> inputs, AttrMap attrs = {}) {
   return g.AddNode({op, "", std::move(inputs), {op}, std::move(attrs), "", 0, {}, {}})->output(0);
@@ -49,7 +40,7 @@ struct IfGraph {
     graph.AddOutput(node->output(0));
   }
   Tensor Run(bool condition) {
-    auto outputs = EvaluateGraph(graph, Registry(),
+    auto outputs = EvaluateGraph(graph, StandardRegistry(),
                                  {{"condition", Datum(Tensor::Scalar<bool>(condition))},
                                   {"a", Datum(Tensor::Of<float>({2}, {5, 7}))},
                                   {"b", Datum(Tensor::Of<float>({2}, {1, 2}))}});
@@ -66,16 +57,16 @@ TEST(IfTest, BranchesReadValuesOfTheOuterGraph) {
 
 TEST(IfTest, TheTypeIsWhatBothBranchesShare) {
   IfGraph test("Add", "Sub");
-  ASSERT_TRUE(InferTypes(test.graph, Registry()).ok());
+  ASSERT_TRUE(InferTypes(test.graph, StandardRegistry()).ok());
   EXPECT_EQ(test.node->output(0)->type().ToString(), "float32[N]");
   IfGraph other("Add", "MatMul");
-  ASSERT_TRUE(InferTypes(other.graph, Registry()).ok());
+  ASSERT_TRUE(InferTypes(other.graph, StandardRegistry()).ok());
   EXPECT_EQ(other.node->output(0)->type().ToString(), "float32[...]");
 }
 
 TEST(IfTest, RefusesBranchesOfDifferentElementTypes) {
   IfGraph test("Add", "Less");
-  const absl::Status status = InferTypes(test.graph, Registry());
+  const absl::Status status = InferTypes(test.graph, StandardRegistry());
   EXPECT_EQ(KindOf(status), ErrorKind::kModel);
   EXPECT_NE(status.message().find("branches disagree on output 0"), std::string::npos);
 }
@@ -101,9 +92,10 @@ TEST(LoopTest, StopsByItsConditionAndCarriesSizesThatChange) {
   Node* loop = graph.AddNode(
       {"Loop", "", {nullptr, nullptr, state}, {"y"}, {{"body", GrowingBody()}}, "", 0, {step}, {}});
   graph.AddOutput(loop->output(0));
-  ASSERT_TRUE(InferTypes(graph, Registry()).ok());
+  ASSERT_TRUE(InferTypes(graph, StandardRegistry()).ok());
   EXPECT_EQ(loop->output(0)->type().ToString(), "float32[?]");
-  auto outputs = EvaluateGraph(graph, Registry(), {{"state", Datum(Tensor::Of<float>({1}, {0}))}});
+  auto outputs =
+      EvaluateGraph(graph, StandardRegistry(), {{"state", Datum(Tensor::Of<float>({1}, {0}))}});
   ASSERT_TRUE(outputs.ok()) << outputs.status();
   EXPECT_TRUE(SameBits((*outputs)[0].tensor, Tensor::Of<float>({5}, {0, 1, 2, 1, 2})));
 }
@@ -122,7 +114,7 @@ TEST(LoopTest, NamesTheIterationThatFails) {
       {"Loop", "", {trips, nullptr}, {"y"}, {{"body", Attr::GraphPtr(body)}}, "", 0, {outer}, {}});
   graph.AddOutput(loop->output(0));
   const auto outputs =
-      EvaluateGraph(graph, Registry(), {{"outer", Datum(Tensor::Of<float>({2}, {1, 2}))}});
+      EvaluateGraph(graph, StandardRegistry(), {{"outer", Datum(Tensor::Of<float>({2}, {1, 2}))}});
   EXPECT_EQ(KindOf(outputs.status()), ErrorKind::kModel);
   EXPECT_NE(outputs.status().message().find("iteration 2"), std::string::npos) << outputs.status();
 }

@@ -2,28 +2,19 @@
 // gives 0, ties of max and min are split evenly, the bounds of a clip belong to it.
 #include <gtest/gtest.h>
 
-#include "ops/ops.h"
 #include "runtime/autodiff/gradients.h"
 #include "runtime/op/evaluate.h"
 #include "runtime/op/infer.h"
+#include "tests/ops/standard_registry.h"
 
 namespace graphrun {
 namespace {
-
-const OpRegistry& Registry() {
-  static const OpRegistry* const registry = [] {
-    auto* r = new OpRegistry();
-    RegisterOps(*r);
-    return r;
-  }();
-  return *registry;
-}
 
 // The gradient of the sum of op(inputs) with respect to input `to`, at these inputs.
 std::vector<double> Slope(const std::string& op, const std::vector<std::vector<float>>& inputs,
                           size_t to, AttrMap attrs = {}) {
   Graph graph;
-  Builder b(&graph, &Registry());
+  Builder b(&graph, &StandardRegistry());
   std::vector<Expr> xs;
   absl::flat_hash_map<std::string, Datum> values;
   for (const std::vector<float>& data : inputs) {
@@ -35,10 +26,10 @@ std::vector<double> Slope(const std::string& op, const std::vector<std::vector<f
   }
   Expr loss = ReduceSum(b.Op(op, xs, std::move(attrs)), {}, false);
   EXPECT_TRUE(b.status().ok()) << b.status().message();
-  const auto gradients = AppendGradients(graph, Registry(), loss.value(), {xs[to].value()});
+  const auto gradients = AppendGradients(graph, StandardRegistry(), loss.value(), {xs[to].value()});
   EXPECT_TRUE(gradients.ok()) << gradients.status().message();
   graph.AddOutput((*gradients)[0]);
-  const auto results = EvaluateGraph(graph, Registry(), values);
+  const auto results = EvaluateGraph(graph, StandardRegistry(), values);
   EXPECT_TRUE(results.ok()) << results.status().message();
   std::vector<double> slope;
   for (int64_t i = 0; i < (*results)[0].tensor.num_elements(); ++i)

@@ -6,28 +6,19 @@
 #include <chrono>
 
 #include "absl/strings/str_cat.h"
-#include "ops/ops.h"
 #include "runtime/base/rng.h"
 #include "runtime/ir/text.h"
 #include "runtime/op/evaluate.h"
 #include "runtime/op/infer.h"
+#include "tests/ops/standard_registry.h"
 
 namespace graphrun {
 namespace {
 
-const OpRegistry& Registry() {
-  static const OpRegistry* const registry = [] {
-    auto* r = new OpRegistry();
-    RegisterOps(*r);
-    return r;
-  }();
-  return *registry;
-}
-
 std::unique_ptr<Graph> Parse(absl::string_view text) {
   auto graph = ParseGraph(text);
   EXPECT_TRUE(graph.ok()) << graph.status().message();
-  const absl::Status inferred = InferTypes(**graph, Registry());
+  const absl::Status inferred = InferTypes(**graph, StandardRegistry());
   EXPECT_TRUE(inferred.ok()) << inferred.message();
   return *std::move(graph);
 }
@@ -64,7 +55,7 @@ std::vector<Datum> Evaluate(const Graph& graph, bool fast) {
   }
   EvaluateOptions options;
   options.prefer_first = fast;
-  auto outputs = EvaluateGraph(graph, Registry(), inputs, options);
+  auto outputs = EvaluateGraph(graph, StandardRegistry(), inputs, options);
   EXPECT_TRUE(outputs.ok()) << outputs.status().message();
   return *std::move(outputs);
 }
@@ -73,7 +64,7 @@ std::vector<Datum> Evaluate(const Graph& graph, bool fast) {
 void ExpectFused(absl::string_view text, absl::string_view ops, double tolerance = 1e-5) {
   auto graph = Parse(text);
   const std::vector<Datum> want = Evaluate(*graph, false);
-  const auto changed = FusePointwise(*graph, Registry());
+  const auto changed = FusePointwise(*graph, StandardRegistry());
   ASSERT_TRUE(changed.ok()) << changed.status().message();
   EXPECT_EQ(Ops(*graph), std::string(ops));
   const std::vector<Datum> got = Evaluate(*graph, true);
@@ -87,7 +78,7 @@ void ExpectFused(absl::string_view text, absl::string_view ops, double tolerance
     }
   }
   // A second run finds nothing more to do.
-  const auto again = FusePointwise(*graph, Registry());
+  const auto again = FusePointwise(*graph, StandardRegistry());
   ASSERT_TRUE(again.ok());
   EXPECT_EQ(Ops(*graph), std::string(ops));
 }
@@ -151,14 +142,14 @@ TEST(PointwiseFusionTest, LeavesTypesThatProgramsDoNotHold) {
   auto graph = Parse(
       "(double[4] x, int64[4] i) => (double[4] y, int64[4] j) {"
       " a = Exp(x) y = Neg(a) b = Add(i, i) j = Mul(b, i) }");
-  const auto changed = FusePointwise(*graph, Registry());
+  const auto changed = FusePointwise(*graph, StandardRegistry());
   ASSERT_TRUE(changed.ok());
   EXPECT_FALSE(*changed);
 }
 
 TEST(PointwiseFusionTest, MakesOneNodeOfTheUpdateOfEveryParameter) {
   auto graph = std::make_unique<Graph>();
-  Builder b(graph.get(), &Registry());
+  Builder b(graph.get(), &StandardRegistry());
   const auto input = [&](const char* name, Dims dims) {
     return b.Use(graph->AddInput(name, Type::Tensor(DType::kFloat32, Shape::Of(dims))));
   };
@@ -176,12 +167,12 @@ TEST(PointwiseFusionTest, MakesOneNodeOfTheUpdateOfEveryParameter) {
     graph->AddState(w.value(), moved.value());
   }
   ASSERT_TRUE(b.status().ok()) << b.status().message();
-  ASSERT_TRUE(FusePointwise(*graph, Registry()).ok());
+  ASSERT_TRUE(FusePointwise(*graph, StandardRegistry()).ok());
   EXPECT_EQ(Ops(*graph), "Pointwise(Mul,Add,Mul,Sub)x2");
   const Node* update = graph->FindValue("w1n")->producer();
   EXPECT_EQ(update, graph->FindValue("v2n")->producer());
   EXPECT_EQ(*update->attr("shared")->get<int64_t>(), 1);
-  const OpDef* def = Registry().Find(*update);
+  const OpDef* def = StandardRegistry().Find(*update);
   bool in_place = false;
   for (const auto& [in, out] : def->in_place(*update)) {
     in_place |= update->input(in)->name() == "w2" && update->output(out)->name() == "w2n";
@@ -195,7 +186,7 @@ TEST(PointwiseFusionTest, CutsLongChains) {
   absl::StrAppend(&text, " y = Neg(v199) }");
   auto graph = Parse(text);
   const std::vector<Datum> want = Evaluate(*graph, false);
-  ASSERT_TRUE(FusePointwise(*graph, Registry()).ok());
+  ASSERT_TRUE(FusePointwise(*graph, StandardRegistry()).ok());
   EXPECT_EQ(graph->num_nodes(), 5u);
   const std::vector<Datum> got = Evaluate(*graph, true);
   for (int i = 0; i < 8; ++i)
@@ -204,7 +195,7 @@ TEST(PointwiseFusionTest, CutsLongChains) {
 
 TEST(PointwiseFusionTest, TakesLittleTimeForManyNodes) {
   Graph graph;
-  Builder b(&graph, &Registry());
+  Builder b(&graph, &StandardRegistry());
   Expr lr = b.Use(graph.AddInput("lr", Type::Tensor(DType::kFloat32, Shape::Scalar())));
   for (int i = 0; i < 2500; ++i) {
     const Type type = Type::Tensor(DType::kFloat32, Shape::Of({16, 1 + i % 7}));
@@ -216,7 +207,7 @@ TEST(PointwiseFusionTest, TakesLittleTimeForManyNodes) {
   ASSERT_TRUE(b.status().ok());
   ASSERT_EQ(graph.num_nodes(), 10000u);
   const auto start = std::chrono::steady_clock::now();
-  ASSERT_TRUE(FusePointwise(graph, Registry()).ok());
+  ASSERT_TRUE(FusePointwise(graph, StandardRegistry()).ok());
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
   EXPECT_EQ(graph.num_nodes(), 1u);
   EXPECT_LT(seconds.count(), 5) << "10,000 nodes take a small part of a second on an idle machine";
@@ -250,8 +241,8 @@ TEST(PointwiseFusion, ManyBytesOfGradientsAreTakenAlongTheWay) {
   }
   graph.AddOutput(a);
   for (const auto& [w, g] : gradients) graph.AddState(w, add("Sub", {w, add("Mul", {g, lr})}));
-  ASSERT_TRUE(InferTypes(graph, Registry()).ok());
-  ASSERT_TRUE(*FusePointwise(graph, Registry()));
+  ASSERT_TRUE(InferTypes(graph, StandardRegistry()).ok());
+  ASSERT_TRUE(*FusePointwise(graph, StandardRegistry()));
   const std::string layer = "MatMul MatMul Pointwise(Mul,Sub)";
   EXPECT_EQ(Ops(graph), absl::StrCat(layer, " ", layer, " ", layer));
 }

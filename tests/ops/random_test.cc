@@ -3,21 +3,12 @@
 
 #include <cmath>
 
-#include "ops/ops.h"
 #include "runtime/base/parallel.h"
 #include "runtime/op/evaluate.h"
+#include "tests/ops/standard_registry.h"
 
 namespace graphrun {
 namespace {
-
-const OpRegistry& Registry() {
-  static const OpRegistry* const registry = [] {
-    auto* r = new OpRegistry();
-    RegisterOps(*r);
-    return r;
-  }();
-  return *registry;
-}
 
 Tensor Draw(const std::string& op, AttrMap attrs, uint64_t seed, uint64_t step,
             const std::string& name = "draw") {
@@ -28,7 +19,7 @@ Tensor Draw(const std::string& op, AttrMap attrs, uint64_t seed, uint64_t step,
   EvaluateOptions options;
   options.seed = seed;
   options.step = step;
-  auto outputs = EvaluateGraph(graph, Registry(), {}, options);
+  auto outputs = EvaluateGraph(graph, StandardRegistry(), {}, options);
   EXPECT_TRUE(outputs.ok()) << outputs.status();
   return (*outputs)[0].tensor;
 }

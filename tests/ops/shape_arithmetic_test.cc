@@ -1,20 +1,11 @@
 // Sizes as symbols through the operators that compute shapes.
 #include <gtest/gtest.h>
 
-#include "ops/ops.h"
 #include "runtime/op/infer.h"
+#include "tests/ops/standard_registry.h"
 
 namespace graphrun {
 namespace {
-
-const OpRegistry& Registry() {
-  static const OpRegistry* const registry = [] {
-    auto* r = new OpRegistry();
-    RegisterOps(*r);
-    return r;
-  }();
-  return *registry;
-}
 
 class ShapeArithmeticTest : public testing::Test {
  protected:
@@ -27,7 +18,7 @@ class ShapeArithmeticTest : public testing::Test {
         ->output(0);
   }
   std::string Infer(Value* v) {
-    const absl::Status status = InferTypes(graph_, Registry());
+    const absl::Status status = InferTypes(graph_, StandardRegistry());
     return status.ok() ? v->type().ToString() : std::string(status.message());
   }
   Dim n_ = Dim::Symbol("N"), t_ = Dim::Symbol("T");
