@@ -149,7 +149,8 @@ using Ints = std::vector<int64_t>;
 
 void RegisterLpPoolOps(OpRegistry& ops) {
   ops.Add(Declare("LpPool", 1, false)
-              .Try(Sample().In({1, 2, 4, 4}).Attr("kernel_shape", Ints{2, 2}).Attr("p", 3.0f)));
+              .Try(Sample().In({1, 2, 4, 4}).Attr("kernel_shape", Ints{2, 2}).Attr("p", 3.0f))
+              .Try(Sample().In({2, 3, 5, 4}).Attr("kernel_shape", Ints{2, 2})));
   ops.Add(Declare("LpPool", 2, false)
               .Versions({2, 11, 18, 22})
               .Try(Sample().In({2, 3, 4, 6}).Attr("kernel_shape", Ints{2, 2}))
@@ -175,7 +176,9 @@ void RegisterLpPoolOps(OpRegistry& ops) {
                        .Attr("kernel_shape", Ints{2})
                        .Attr("p", 0)
                        .Refused("must be positive")));
-  ops.Add(Declare("GlobalLpPool", 1, true).Try(Sample().In({1, 2, 4, 4}).Attr("p", 1.5f)));
+  ops.Add(Declare("GlobalLpPool", 1, true)
+              .Try(Sample().In({1, 2, 4, 4}).Attr("p", 1.5f))
+              .Try(Sample().In({2, 3, 5, 4})));
   ops.Add(Declare("GlobalLpPool", 2, true)
               .Versions({2, 22})
               .Try(Sample().In({2, 3, 4, 5}))

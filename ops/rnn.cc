@@ -232,9 +232,9 @@ OpDef CellOf(const char* name, Cell cell) {
       .Output("Y", "T", Arity::kOptional)
       .Output("Y_h", "T", Arity::kOptional);
   if (cell == Cell::kLstm) def.Output("Y_c", "T", Arity::kOptional);
+  if (cell != Cell::kRnn) def.Kernel("panels", RecurrentPanelKernel(cell));
   return def.Infer([cell](InferContext& c) { return InferRecurrent(c, cell); })
       .MultiplyAdds(RecurrentMultiplyAdds)
-      .Kernel("panels", RecurrentPanelKernel(cell))
       .Kernel("fast", RecurrentKernel(cell, true, false))
       .Kernel("native", RecurrentKernel(cell, false, false))
       .Body([cell](BodyContext& b) { RecurrentBody(b, cell); })
@@ -253,12 +253,12 @@ OpDef GradientOf(const char* name, Cell cell) {
   for (const char* output : {"dX", "dW", "dR", "dB", "dinitial_h", "dinitial_c", "dP"}) {
     def.Output(output, "T", Arity::kOptional);
   }
+  if (cell != Cell::kRnn) def.Kernel("panels", RecurrentPanelGradKernel(cell));
   return def
       .Infer([cell](InferContext& c) { return InferGradient(c, cell); })
       // Two products for each of the forward pass, which runs again where its gates were not kept.
       .MultiplyAdds(
           [](const NodeContext& c) { return (c.has_input(12) ? 2 : 3) * RecurrentMultiplyAdds(c); })
-      .Kernel("panels", RecurrentPanelGradKernel(cell))
       .Kernel("fast", RecurrentKernel(cell, true, true))
       .Kernel("native", RecurrentKernel(cell, false, true))
       .Body([cell](BodyContext& b) { RecurrentGradBody(b, cell); });
@@ -359,7 +359,8 @@ OpDef WithSamples(OpDef def, Cell cell) {
     def.Try(Start(cell, two, true, true, true)
                 .Attr("direction", "bidirectional")
                 .Attr("linear_before_reset", 1)
-                .Outputs(2));
+                .Outputs(2))
+        .Try(Start(cell, wide, true, false, true).Attr("linear_before_reset", 1).Outputs(2));
   }
   if (cell == Cell::kLstm) {
     def.Try(Start(cell, {}, true, false, true, true).Attr("input_forget", 1).Outputs(3));

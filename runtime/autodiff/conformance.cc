@@ -11,6 +11,9 @@
 namespace graphrun {
 namespace {
 
+constexpr DType kKernelTypes[] = {DType::kFloat32, DType::kFloat64, DType::kBFloat16,
+                                  DType::kFloat16};
+
 // A graph with one node for the sample; floats in `dtype`.
 struct OneNode {
   Graph graph;
@@ -233,11 +236,30 @@ absl::Status CheckInference(const OpDef& def, const Sample& sample, const OpRegi
   return absl::OkStatus();
 }
 
+std::set<std::string> KernelsReached(const OpDef& def, const Sample& sample,
+                                     const OpRegistry& registry) {
+  std::set<std::string> reached;
+  if (!sample.refused().empty() || def.kernels().empty()) return reached;
+  if (!sample.no_compare().empty()) return {def.kernels().back().name};
+  for (const DType dtype : kKernelTypes) {
+    if (!Takes(def, dtype)) continue;
+    for (const OpDef::NamedKernel& kernel : def.kernels()) {
+      auto one = Build(def, sample, dtype);
+      if (!InferTypes(one->graph, registry).ok()) continue;
+      EvaluateOptions options;
+      options.kernel = kernel.name;
+      if (EvaluateNode(*one->node, registry, one->arguments, options).ok())
+        reached.insert(kernel.name);
+    }
+  }
+  return reached;
+}
+
 absl::Status CheckKernels(const OpDef& def, const Sample& sample, const OpRegistry& registry) {
   if (!sample.refused().empty()) return absl::OkStatus();
   // The oracle: the last kernel (native) in f64, on operands that are exact in the type under test.
   const DType oracle_type = Takes(def, DType::kFloat64) ? DType::kFloat64 : DType::kFloat32;
-  for (const DType dtype : {DType::kFloat32, DType::kFloat64, DType::kBFloat16, DType::kFloat16}) {
+  for (const DType dtype : kKernelTypes) {
     if (!Takes(def, dtype)) continue;
     auto oracle = Build(def, sample, dtype);
     if (dtype != oracle_type) {

@@ -2,6 +2,9 @@
 // checks.
 #pragma once
 
+#include <set>
+#include <string>
+
 #include "runtime/op/op_registry.h"
 
 namespace graphrun {
@@ -15,6 +18,9 @@ absl::Status CheckSchema(const OpDef& def, const OpRegistry& registry);
 absl::Status CheckInference(const OpDef& def, const Sample& sample, const OpRegistry& registry);
 // Every kernel against the f64 oracle, expected values, in-place bits.
 absl::Status CheckKernels(const OpDef& def, const Sample& sample, const OpRegistry& registry);
+// The kernels that CheckKernels runs on the sample, by name.
+std::set<std::string> KernelsReached(const OpDef& def, const Sample& sample,
+                                     const OpRegistry& registry);
 // The function body against the kernel.
 absl::Status CheckBody(const OpDef& def, const Sample& sample, const OpRegistry& registry);
 // The gradient against central differences in f64, by a random projection, relative 1e-6.

@@ -247,6 +247,7 @@ INSTANTIATE_TEST_SUITE_P(
              1,
              {true},
              DType::kBFloat16},
+        Case{"GlobalMaxPool", "", "lanes", {{2, 32, 5, 3}}, {}, 1, {true}},
         Case{"MaxPoolPlaces",
              "ai.graphrun",
              "lanes",
