@@ -361,6 +361,12 @@ Datum Pair() {
       DType::kFloat32);
 }
 
+Datum Counts() {
+  return Datum::Sequence(
+      {Datum(Tensor::Of<int64_t>({1}, {1})), Datum(Tensor::Of<int64_t>({2}, {3, 4}))},
+      DType::kInt64);
+}
+
 constexpr const char* kWhy = "gradients do not flow through sequences";
 
 }  // namespace
@@ -407,6 +413,8 @@ void RegisterSequenceOps(OpRegistry& ops) {
               .Infer(InferInsert)
               .Kernel("native", InsertKernel)
               .NotDifferentiable(kWhy)
+              .Try(Sample().Container(Counts()).In(Tensor::Of<int64_t>({2}, {8, 9})))
+              .Try(Sample().Container(Counts()).In(Tensor::Of<int64_t>({1}, {8})).In(one))
               .Try(Sample()
                        .Container(Pair())
                        .In(Tensor::Of<int32_t>({1}, {1}))
