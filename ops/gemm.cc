@@ -7,6 +7,7 @@
 #include "ops/matmul_native.h"
 #include "ops/matmul_onednn.h"
 #include "ops/multiply_adds.h"
+#include "ops/row_product.h"
 #include "runtime/op/op_registry.h"
 
 namespace graphrun {
@@ -89,6 +90,16 @@ absl::StatusOr<std::unique_ptr<Kernel>> NativeGemm(PrepareContext& c) {
   return kernel;
 }
 
+absl::StatusOr<std::unique_ptr<Kernel>> RowGemm(PrepareContext& c) {
+  RowProductRequest request;
+  request.shape =
+      MatMulShape::Of(c.input_dims(0), c.input_dims(1), c.Int("transA") != 0, c.Int("transB") != 0);
+  request.alpha = c.Float("alpha", 1);
+  request.beta = c.Float("beta", 1);
+  if (c.has_input(2) && request.beta != 0) request.bias = 2;
+  return RowProduct(c, request);
+}
+
 absl::StatusOr<std::unique_ptr<Kernel>> FastGemm(PrepareContext& c) {
   MatMulRequest request{
       MatMulShape::Of(c.input_dims(0), c.input_dims(1), c.Int("transA") != 0, c.Int("transB") != 0),
@@ -138,6 +149,7 @@ void RegisterGemmOps(OpRegistry& ops) {
   ops.Add(
       GemmDef(7)
           .Versions({7, 9, 11, 13})
+          .Kernel("row", RowGemm)
           .Kernel("onednn", FastGemm)
           .Kernel("native", NativeGemm)
           .Gradient(GemmGradient)
@@ -154,6 +166,13 @@ void RegisterGemmOps(OpRegistry& ops) {
                    .Attr("alpha", 2.0f))
           .Try(Sample().In({2, 3}).In({3, 4}).In(Dims{}).Attr("alpha", 0.25f).Attr("beta", 3.0f))
           .Try(Sample().In({2, 3}).In({3, 4}).In({1, 4}).Attr("beta", 0.0f))
+          .Try(Sample()
+                   .In({1, 5})
+                   .In({5, 70})
+                   .Constant()
+                   .In({1, 70})
+                   .Attr("alpha", 0.5f)
+                   .Attr("beta", 2.0f))
           .Try(Sample().In({0, 3}).In({3, 4}).In({4}))
           .Try(Sample().In({2, 0}).In({0, 4}).In({4}))
           .Try(Sample().In({65, 40}).In({130, 40}).In({130}).Attr("transB", 1))

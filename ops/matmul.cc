@@ -8,6 +8,7 @@
 #include "ops/matmul_onednn.h"
 #include "ops/multiply_adds.h"
 #include "ops/post_op.h"
+#include "ops/row_product.h"
 #include "runtime/op/op_registry.h"
 
 namespace graphrun {
@@ -52,6 +53,17 @@ absl::StatusOr<std::unique_ptr<Kernel>> NativeMatMul(PrepareContext& c) {
     });
   });
   return kernel;
+}
+
+absl::StatusOr<std::unique_ptr<Kernel>> RowMatMul(PrepareContext& c) {
+  if (c.has_input(3)) return nullptr;
+  RowProductRequest request;
+  request.shape =
+      MatMulShape::Of(c.input_dims(0), c.input_dims(1), c.Int("transA") != 0, c.Int("transB") != 0);
+  request.alpha = c.Float("alpha", 1);
+  if (c.has_input(2)) request.bias = 2;
+  request.activation = PostOp::Of(c);
+  return RowProduct(c, request);
 }
 
 absl::StatusOr<std::unique_ptr<Kernel>> FastMatMul(PrepareContext& c) {
@@ -177,6 +189,7 @@ OpDef Transposing(const char* name) {
       .Attr("output_type", 0)
       .Infer(InferFusedMatMul)
       .MultiplyAdds(MatMulMultiplyAdds)
+      .Kernel("row", RowMatMul)
       .Kernel("onednn", FastMatMul)
       .Kernel("native", NativeMatMul)
       .Body(FusedMatMulBody);
@@ -209,6 +222,7 @@ void RegisterMatmulOps(OpRegistry& ops) {
               .Parameter(1, ParameterKind::kWeight, [](const NodeContext&) { return -1; })
               .Infer(InferMatMul)
               .MultiplyAdds(MatMulMultiplyAdds)
+              .Kernel("row", RowMatMul)
               .Kernel("onednn", FastMatMul)
               .Kernel("native", NativeMatMul)
               .Gradient(MatMulGradient)
@@ -253,6 +267,13 @@ void RegisterMatmulOps(OpRegistry& ops) {
                .Attr("transB", 1)
                .Attr("activation", "Relu")
                .NoGradient("the kink of Relu"))
+      .Try(Sample()
+               .In({1, 7})
+               .In({130, 7})
+               .Constant()
+               .In({130})
+               .Attr("transB", 1)
+               .Attr("activation", "Tanh"))
       .Try(Sample().In({2, 3, 4}).In({4, 6}).In({6}).In({2, 3, 6}).Attr("activation", "Tanh"))
       .Try(Sample().In({2, 3, 4}).In({2, 4, 6}).None().In({2, 3, 6}))
       .Try(Sample().In({20, 40}).In({40, 33}).In({33}).Attr("activation", "Sigmoid"))

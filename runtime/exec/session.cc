@@ -4,6 +4,7 @@
 #include <malloc.h>
 #endif
 
+#include <algorithm>
 #include <chrono>
 #include <cstring>
 
@@ -11,6 +12,7 @@
 #include "runtime/exec/forget_states.h"
 #include "runtime/op/evaluate.h"
 #include "runtime/op/infer.h"
+#include "runtime/op/team_kernel.h"
 #include "runtime/passes/mixed_precision.h"
 
 namespace graphrun {
@@ -33,6 +35,11 @@ struct Session::Instance {
     const Kernel* kernel;
     size_t in, num_in, out, num_out;
     void* scratch;
+    // The kernel if it is a team kernel; then, at the first of several such steps, how many threads
+    // are worth calling for them and the step after the last of them (else 0).
+    const TeamKernel* team = nullptr;
+    int threads = 1;
+    size_t end = 0;
   };
   std::vector<Call> calls;
   // Slots that lie in the memory of a graph input (the input itself and its views), and which.
@@ -214,9 +221,13 @@ absl::StatusOr<Session::Instance*> Session::InstanceFor(std::vector<Type> types)
     instance->data[s] = Datum(Tensor::View(type.dtype, type.shape.ToDims(), memory));
   }
   for (const auto& step : plan.steps()) {
-    Instance::Call call{step.run.get(),      instance->in_pointers.size(),
-                        step.inputs.size(),  instance->out_pointers.size(),
-                        step.outputs.size(), arena + step.scratch_offset};
+    Instance::Call call{step.run.get(),
+                        instance->in_pointers.size(),
+                        step.inputs.size(),
+                        instance->out_pointers.size(),
+                        step.outputs.size(),
+                        arena + step.scratch_offset,
+                        dynamic_cast<const TeamKernel*>(step.run.get())};
     for (const int slot : step.inputs) {
       instance->in_pointers.push_back(slot < 0 ? nullptr
                                                : &instance->data[static_cast<size_t>(slot)]);
@@ -227,6 +238,18 @@ absl::StatusOr<Session::Instance*> Session::InstanceFor(std::vector<Type> types)
     }
     instance->late.push_back(step.run == nullptr ? LateGraph(*step.node) : nullptr);
     instance->calls.push_back(call);
+  }
+  auto& calls = instance->calls;
+  for (size_t s = 0; s < calls.size();) {
+    size_t end = s;
+    int threads = 1;
+    for (; end < calls.size() && calls[end].team != nullptr; ++end)
+      threads = std::max(threads, calls[end].team->threads());
+    if (end > s + 1) {
+      calls[s].threads = threads;
+      calls[s].end = end;
+    }
+    s = std::max(end, s + 1);
   }
   instance->copied.resize(plan.output_slots().size());
   for (size_t i = 0; i < plan.output_slots().size(); ++i) {
@@ -259,17 +282,31 @@ absl::Status Session::RunInstance(Instance& instance, absl::Span<const Datum> in
   const bool timed = profile_ != nullptr;
   const Clock::time_point begin = timed ? Clock::now() : Clock::time_point();
   Clock::time_point last = begin;
+  const auto context = [&](const Instance::Call& call) {
+    return RunContext(instance.in_pointers.data() + call.in, static_cast<int>(call.num_in),
+                      instance.out_pointers.data() + call.out, static_cast<int>(call.num_out),
+                      call.scratch, seed_, step_);
+  };
   for (size_t s = 0; s < instance.calls.size(); ++s) {
     const Instance::Call& call = instance.calls[s];
-    const Datum* const* in = instance.in_pointers.data() + call.in;
-    Datum* const* out = instance.out_pointers.data() + call.out;
+    if (call.end > 0 && !timed) {
+      RunTeam(call.threads, [&](Team& team) {
+        for (size_t i = s; i < call.end; ++i) {
+          if (i > s) team.Wait();
+          RunContext own = context(instance.calls[i]);
+          instance.calls[i].team->RunShare(own, team);
+        }
+      });
+      s = call.end - 1;
+      continue;
+    }
     absl::Status status;
     if (call.kernel != nullptr) {
-      RunContext context(in, static_cast<int>(call.num_in), out, static_cast<int>(call.num_out),
-                         call.scratch, seed_, step_);
-      status = call.kernel->Run(context);
+      RunContext own = context(call);
+      status = call.kernel->Run(own);
     } else {
-      status = RunLate(*instance.late[s], *registry_, in, out, seed_, step_);
+      status = RunLate(*instance.late[s], *registry_, instance.in_pointers.data() + call.in,
+                       instance.out_pointers.data() + call.out, seed_, step_);
     }
     if (!status.ok()) {
       const Node* node = plan.steps()[s].node;
