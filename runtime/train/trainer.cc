@@ -12,7 +12,7 @@
 #include "runtime/train/chrome_trace.h"
 #include "runtime/train/diagnosis.h"
 #include "runtime/train/monitor.h"
-#include "runtime/train/predictions.h"
+#include "runtime/train/run_end.h"
 #include "runtime/train/run_folder.h"
 #include "runtime/train/run_setup.h"
 #include "runtime/train/save_policy.h"
@@ -334,61 +334,18 @@ class Trainer {
   }
 
   absl::StatusOr<TrainResult> Finish() {
-    TrainResult result;
-    result.folder = folder_.path();
-    result.signal = status_ == "interrupted" ? signal_ : 0;
-    if (save_.last) {
-      const bool restore = s_.recipe.loop().restore_best() && save_.best && at_.best_epoch >= 0;
-      GR_RETURN_IF_ERROR(restore ? folder_.CopyBestToLast()
-                                 : ExportTrained(s_, folder_.last_model()));
-      result.last_model = folder_.last_model();
-    }
-    if (save_.best && at_.best_epoch >= 0) result.best_model = folder_.best_model();
-    GR_RETURN_IF_ERROR(folder_.WriteTrainingModel(s_, at_));
+    RunEnd end;
+    end.status = status_;
+    end.signal = status_ == "interrupted" ? signal_ : 0;
+    end.seconds = Elapsed();
+    end.monitor = &monitor_;
     if (s_.recipe.output().profile()) {
       GR_RETURN_IF_ERROR(WriteFileAtomic(folder_.path() + "/profile.json",
                                          ChromeTrace(profile_, s_.recipe.model().path())));
     }
-    RunSummary& summary = result.summary;
-    summary.name = folder_.name();
-    summary.status = status_;
-    summary.monitored = monitor_.name();
-    summary.higher_is_better = monitor_.higher_is_better();
-    summary.best_value = at_.best_epoch >= 0 ? at_.best : std::numeric_limits<double>::quiet_NaN();
-    summary.best_step = at_.best_step;
-    summary.best_epoch = at_.best_epoch + 1;
-    summary.best_model = "best.onnx";
-    summary.steps = at_.updates;
-    summary.epochs = at_.epoch;
-    summary.seconds = Elapsed();
-    summary.results = at_.results;
-    summary.warnings = at_.warnings;
-    summary.class_names = s_.data.class_names;
-    summary.facts = RunFacts(s_);
-    GR_RETURN_IF_ERROR(Predict(result, &summary));
-    GR_RETURN_IF_ERROR(folder_.WriteSummary(summary, s_.recipe.output().plots()));
-    return result;
+    return EndRun(s_, folder_, save_, at_, end);
   }
 
-  // What the best model (the last one where none was kept) says to the validation data.
-  absl::Status Predict(const TrainResult& result, RunSummary* summary) {
-    const std::string& model = result.best_model.empty() ? result.last_model : result.best_model;
-    if (s_.validation_loader == nullptr || model.empty() || status_ == "interrupted" ||
-        status_ == "paused")
-      return absl::OkStatus();
-    ConfusionMatrix confusion;
-    GR_RETURN_IF_ERROR(
-        WritePredictions(s_, model, folder_.path() + "/predictions.csv", &confusion));
-    if (confusion.classes() > kMostShownClasses) return absl::OkStatus();
-    for (int64_t actual = 0; actual < confusion.classes(); ++actual) {
-      summary->confusion.emplace_back();
-      for (int64_t c = 0; c < confusion.classes(); ++c)
-        summary->confusion.back().push_back(confusion.count(actual, c));
-    }
-    return absl::OkStatus();
-  }
-
-  static constexpr int64_t kMostShownClasses = 1000;
   static constexpr size_t kMostEvents = 100000;  // of profile.json: viewers become slow beyond
 
   RunSetup& s_;
