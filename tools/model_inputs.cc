@@ -150,7 +150,20 @@ absl::Status ReadNpzInputs(const Graph& graph, const std::string& path, std::vec
 std::vector<FlagSpec> SessionFlags() {
   return {{"threads", "N", "0: all"},
           {"opt", "on,off", "off: no rewrites and fusions"},
-          {"precision", "f32,bf16", "bf16: products in bf16, inputs and outputs as they are"}};
+          {"precision", "f32,bf16", "bf16: products in bf16, inputs and outputs as they are"},
+          TuneKernelsFlag()};
+}
+
+FlagSpec TuneKernelsFlag() {
+  return {"tune-kernels", "FILE",
+          "take each step's fastest kernel: measured where FILE does not say it, kept there"};
+}
+
+absl::StatusOr<std::shared_ptr<KernelTuner>> OpenTuner(const Flags& flags) {
+  if (!flags.Has("tune-kernels")) return std::shared_ptr<KernelTuner>();
+  if (flags.Get("tune-kernels").empty())
+    return UsageError("--tune-kernels takes the name of a file, which need not be there yet");
+  return KernelTuner::Open(flags.Get("tune-kernels"));
 }
 
 absl::StatusOr<SessionOptions> ReadSession(const Flags& flags) {
@@ -159,6 +172,7 @@ absl::StatusOr<SessionOptions> ReadSession(const Flags& flags) {
   options.threads = static_cast<int>(threads);
   GR_ASSIGN_OR_RETURN(options.optimize, flags.OnOff("opt", true));
   GR_ASSIGN_OR_RETURN(options.precision, PrecisionFromName(flags.Get("precision", "f32")));
+  GR_ASSIGN_OR_RETURN(options.tuner, OpenTuner(flags));
   return options;
 }
 

@@ -13,9 +13,13 @@
 
 namespace graphrun::cli {
 
-// The flags that ReadSession reads: --threads, --opt.
+// The flags that ReadSession reads: --threads, --opt, --precision, --tune-kernels.
 std::vector<FlagSpec> SessionFlags();
 absl::StatusOr<SessionOptions> ReadSession(const Flags& flags);
+
+// --tune-kernels FILE; null where it is not given.
+FlagSpec TuneKernelsFlag();
+absl::StatusOr<std::shared_ptr<KernelTuner>> OpenTuner(const Flags& flags);
 
 // The flags that ReadInputs reads: --input, --random, --shape, --batch, --seed.
 std::vector<FlagSpec> InputFlags();

@@ -132,6 +132,9 @@ std::vector<RecipeFlag> Table() {
       {{"precision", "f32,bf16", "bf16: products in bf16, weights kept in f32"}, "loop.precision"},
       {{"recompute", "WHAT", "less memory: the gradient makes activations again (off, cheap, all)"},
        "loop.recompute"},
+      {{"tune-kernels", "FILE",
+        "take each step's fastest kernel: measured where FILE does not say it, kept there"},
+       "loop.tune_kernels"},
       {{"overfit", "N", "train on the first N samples only"}, "loop.overfit"},
       {{"out", "FOLDER", "the run's folder (runs/MODEL)"}, "output.dir"},
       {{"save", "LIST", "last, best, every=N, top=K"}, "output.save", Form::kList},
@@ -244,6 +247,7 @@ absl::Status PutOverMetadata(recipe::Recipe* recipe) {
     if (!absl::StartsWith(key, kPrefix)) continue;
     const std::string field = key.substr(kPrefix.size());
     const bool allowed =
+        field != "loop.tune_kernels" &&
         std::any_of(std::begin(kAllowed), std::end(kAllowed),
                     [&](absl::string_view start) { return absl::StartsWith(field, start); });
     absl::Status status =

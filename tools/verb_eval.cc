@@ -10,6 +10,7 @@
 #include "runtime/report/json.h"
 #include "runtime/report/terminal.h"
 #include "runtime/train/evaluation.h"
+#include "tools/model_inputs.h"
 #include "tools/output.h"
 #include "tools/recipe_flags.h"
 #include "tools/registry.h"
@@ -91,6 +92,7 @@ absl::Status Run(const Flags& flags) {
   SessionOptions options;
   options.threads = static_cast<int>(threads);
   GR_ASSIGN_OR_RETURN(options.precision, PrecisionFromName(flags.Get("precision", "f32")));
+  GR_ASSIGN_OR_RETURN(options.tuner, OpenTuner(flags));
   GR_ASSIGN_OR_RETURN(const std::unique_ptr<Predictor> predictor,
                       Predictor::Create(*graph, *registries.ops, recipe, recipe.data().path(), true,
                                         options, registries.parts));
@@ -130,6 +132,7 @@ Verb EvalVerb() {
   verb.flags.push_back({"metric", "NAME,NAME", "these instead of what suits the target"});
   verb.flags.push_back({"threads", "N", "0: all"});
   verb.flags.push_back({"precision", "f32,bf16", "bf16: products in bf16"});
+  verb.flags.push_back(TuneKernelsFlag());
   verb.flags.push_back({"json", "", "print as JSON"});
   return verb;
 }

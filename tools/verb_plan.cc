@@ -18,7 +18,10 @@ std::string Json(const ExecutionPlan& plan) {
   for (const ExecutionPlan::Step& step : plan.steps()) {
     json.BeginObject().Field("name", step.label).Field("op", step.op).Field("kernel", step.kernel);
     json.Field("info", step.info).Field("scratch_bytes", step.scratch_bytes);
-    json.Key("outputs").BeginArray();
+    json.Key("measured").BeginArray();
+    for (const KernelTime& t : step.times)
+      json.BeginObject().Field("kernel", t.kernel).Field("seconds", t.seconds).EndObject();
+    json.EndArray().Key("outputs").BeginArray();
     for (const int slot : step.outputs) {
       if (slot < 0) continue;
       const ExecutionPlan::Slot& s = plan.slots()[static_cast<size_t>(slot)];
@@ -43,8 +46,10 @@ absl::Status Run(const Flags& flags) {
   options.optimize = session.optimize;
   options.threads = session.threads;
   options.precision = session.precision;
+  options.tuner = session.tuner;
   const auto plan = ExecutionPlan::Compile(*graph, *registry, types, options);
   if (!plan.ok()) return Annotate(plan.status(), flags.argument(0));
+  if (options.tuner != nullptr) GR_RETURN_IF_ERROR(options.tuner->Save());
   PrintText(flags.On("json")   ? Json(**plan)
             : flags.On("text") ? PrintGraph((*plan)->graph(), {true, false, true, 8})
                                : (*plan)->ToString());
@@ -60,7 +65,8 @@ Verb PlanVerb() {
             "",
             "graphrun plan model.onnx\n"
             "graphrun plan model.onnx --batch 32 --threads 1\n"
-            "graphrun plan model.onnx --shape x=1,3,224,224 --opt off",
+            "graphrun plan model.onnx --shape x=1,3,224,224 --opt off\n"
+            "graphrun plan model.onnx --batch 32 --tune-kernels kernels.txt",
             {{"shape", "NAME=D,D", "sizes of an input that the model leaves open", true},
              {"batch", "N", "the first axis of inputs that leave it open (1)"},
              {"text", "", "print the rewritten graph in ONNX's text syntax instead"}},

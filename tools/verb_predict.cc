@@ -8,6 +8,7 @@
 #include "runtime/passes/mixed_precision.h"
 #include "runtime/report/json.h"
 #include "runtime/train/evaluation.h"
+#include "tools/model_inputs.h"
 #include "tools/output.h"
 #include "tools/recipe_flags.h"
 #include "tools/registry.h"
@@ -106,6 +107,7 @@ absl::Status Run(const Flags& flags) {
   SessionOptions options;
   options.threads = static_cast<int>(threads);
   GR_ASSIGN_OR_RETURN(options.precision, PrecisionFromName(flags.Get("precision", "f32")));
+  GR_ASSIGN_OR_RETURN(options.tuner, OpenTuner(flags));
   GR_ASSIGN_OR_RETURN(const std::unique_ptr<Predictor> predictor,
                       Predictor::Create(*graph, *registries.ops, recipe, recipe.data().path(),
                                         false, options, registries.parts));
@@ -154,6 +156,7 @@ Verb PredictVerb() {
   verb.flags.push_back({"scores", "", "all outputs beside the chosen class"});
   verb.flags.push_back({"threads", "N", "0: all"});
   verb.flags.push_back({"precision", "f32,bf16", "bf16: products in bf16"});
+  verb.flags.push_back(TuneKernelsFlag());
   return verb;
 }
 

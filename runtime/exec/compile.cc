@@ -7,6 +7,7 @@
 #include "runtime/autodiff/gradient_nodes.h"
 #include "runtime/base/parallel.h"
 #include "runtime/exec/assign_memory.h"
+#include "runtime/exec/choose_kernel.h"
 #include "runtime/exec/forget_states.h"
 #include "runtime/exec/plan.h"
 #include "runtime/exec/state_store.h"
@@ -167,6 +168,17 @@ class PlanCompiler {
     return slot;
   }
 
+  // The layouts in which `v` is there without another reorder; none where its reader may choose.
+  std::vector<Layout> LayoutsAtHand(const Value* v) const {
+    const Layout own = LayoutOf(v);
+    if (own.is_undecided()) return {};
+    std::vector<Layout> layouts = {own};
+    const auto copies = copies_.find(v);
+    if (copies == copies_.end()) return layouts;
+    for (const auto& [layout, slot] : copies->second) layouts.push_back(layout);
+    return layouts;
+  }
+
   bool IsDynamic(int slot) const {
     return plan_.buffers_[static_cast<size_t>(plan_.slots_[static_cast<size_t>(slot)].buffer)]
                .home == Home::kDynamic;
@@ -183,7 +195,7 @@ class PlanCompiler {
   // False: no kernel takes the node and it has a body.
   absl::StatusOr<bool> AddNode(Node* node);
   absl::StatusOr<bool> AddView(Node* node, bool* added);
-  void AddOutputs(Node* node, const Prepare* prepared, Step* step);
+  void AddOutputs(Node* node, const PrepareContext* prepared, Step* step);
 
   // ---- sinks
 
@@ -288,7 +300,7 @@ absl::StatusOr<bool> PlanCompiler::AddView(Node* node, bool* added) {
   return true;
 }
 
-void PlanCompiler::AddOutputs(Node* node, const Prepare* prepared, Step* step) {
+void PlanCompiler::AddOutputs(Node* node, const PrepareContext* prepared, Step* step) {
   for (int o = 0; o < node->num_outputs(); ++o) {
     if (!node->has_output(o)) {
       step->outputs.push_back(-1);
@@ -335,11 +347,13 @@ absl::StatusOr<bool> PlanCompiler::AddNode(Node* node) {
     return true;
   }
   step.multiply_adds = def->multiply_adds(*node);
-  for (const OpDef::NamedKernel& candidate : def->kernels()) {
-    Prepare prepare(*this, *node, *def);
-    auto kernel = candidate.factory(prepare);
-    if (!kernel.ok()) return Annotate(kernel.status(), absl::StrCat("kernel ", candidate.name));
-    if (*kernel == nullptr) continue;
+  GR_ASSIGN_OR_RETURN(ChosenKernel chosen,
+                      ChooseKernel(
+                          *node, *def, registry_, options_.tuner.get(), plan_.threads_,
+                          [&] { return std::make_unique<Prepare>(*this, *node, *def); },
+                          [&](const Value* v) { return LayoutsAtHand(v); }));
+  if (chosen.candidate.kernel != nullptr) {
+    const PrepareContext& prepare = *chosen.candidate.prepare;
     std::vector<int> shape_only;
     for (size_t i = 0; i < node->inputs().size(); ++i) {
       const Value* in = node->inputs()[i];
@@ -360,9 +374,10 @@ absl::StatusOr<bool> PlanCompiler::AddNode(Node* node) {
       step.inputs.push_back(slot);
     }
     AddOutputs(node, &prepare, &step);
-    step.kernel = candidate.name;
-    step.info = (*kernel)->info();
-    step.run = *std::move(kernel);
+    step.kernel = chosen.candidate.name;
+    step.info = chosen.candidate.kernel->info();
+    step.times = std::move(chosen.times);
+    step.run = std::move(chosen.candidate.kernel);
     step.scratch_bytes = prepare.scratch_bytes();
     AddStep(std::move(step), def->in_place(*node));
     shape_only_.back() = std::move(shape_only);

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/exec/kernel_tuner.h"
 #include "runtime/exec/memory_plan.h"
 #include "runtime/op/op_registry.h"
 #include "runtime/passes/recompute.h"
@@ -20,6 +21,8 @@ struct CompileOptions {
   // kBFloat16: f32 models in mixed precision (passes/mixed_precision.h).
   DType precision = DType::kFloat32;
   Recompute recompute = Recompute::kOff;  // activations made again for the gradient
+  // Chooses among kernels by measuring; null: the first that takes a node.
+  std::shared_ptr<KernelTuner> tuner;
   // Layouts of states that already exist; the others are chosen here.
   std::map<std::string, Layout> state_layouts;
 };
@@ -51,7 +54,8 @@ class ExecutionPlan {
     const Node* node = nullptr;             // in graph(); null for reorders and copies
     std::vector<int> inputs, outputs;       // slots; -1: left out
     int64_t scratch_offset = 0, scratch_bytes = 0;
-    double multiply_adds = 0;  // OpDef::MultiplyAdds
+    double multiply_adds = 0;       // OpDef::MultiplyAdds
+    std::vector<KernelTime> times;  // where the kernel was chosen by measuring
   };
   struct State {
     std::string name;

@@ -1,3 +1,4 @@
+#include "absl/strings/str_format.h"
 #include "runtime/exec/plan.h"
 
 namespace graphrun {
@@ -12,6 +13,35 @@ std::string SlotText(const ExecutionPlan& plan, int index) {
                                  ? absl::StrCat("/", slot.layout.ToString(tensor.shape.rank()))
                                  : "";
   return absl::StrCat(tensor.ToString(), layout);
+}
+
+// "measured: onednn 1.2 ms, winograd 0.8 ms"
+std::string TimesText(const ExecutionPlan::Step& step) {
+  std::string text;
+  for (const KernelTime& t : step.times) {
+    absl::StrAppend(&text, text.empty() ? "" : ", ", t.kernel,
+                    absl::StrFormat(" %.4g ms", t.seconds * 1e3));
+  }
+  return text;
+}
+
+// What measuring changed.
+std::string MeasuredText(const std::vector<ExecutionPlan::Step>& steps) {
+  int measured = 0, others = 0;
+  double first = 0, chosen = 0;
+  for (const auto& step : steps) {
+    if (step.times.empty()) continue;
+    ++measured;
+    others += step.kernel != step.times.front().kernel ? 1 : 0;
+    first += step.times.front().seconds;
+    for (const KernelTime& t : step.times)
+      if (t.kernel == step.kernel) chosen += t.seconds;
+  }
+  if (measured == 0) return "";
+  return absl::StrFormat(
+      "kernels chosen by measuring: %d steps, of which %d take another than the first; together "
+      "%.4g ms instead of %.4g ms\n",
+      measured, others, chosen * 1e3, first * 1e3);
 }
 
 std::string Padded(std::string text, size_t width) {
@@ -36,9 +66,11 @@ std::string ExecutionPlan::ToString() const {
       absl::StrAppend(&out, i ? ", " : "", SlotText(*this, step.outputs[i]));
     }
     if (!step.info.empty()) absl::StrAppend(&out, "  [", step.info, "]");
+    if (!step.times.empty()) absl::StrAppend(&out, "  measured: ", TimesText(step));
     if (!step.why.empty()) absl::StrAppend(&out, "  because ", step.why);
     out += "\n";
   }
+  out += MeasuredText(steps_);
   for (const State& state : states_) {
     absl::StrAppend(&out, "state ", state.name, " ", state.initial.type().ToString(), " in layout ",
                     state.layout.ToString(state.initial.rank()), "\n");

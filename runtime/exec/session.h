@@ -17,6 +17,9 @@ struct SessionOptions {
   int threads = 0;                        // 0: as many as OpenMP offers
   DType precision = DType::kFloat32;      // kBFloat16: mixed, where the processor can
   Recompute recompute = Recompute::kOff;  // in training: activations made again for the gradient
+  // Chooses among kernels by measuring; null: the first that takes a node. What was measured is
+  // saved after each plan.
+  std::shared_ptr<KernelTuner> tuner;
   size_t max_plans = 8;  // plans kept for different input sizes; the least recently used goes first
 };
 

@@ -78,6 +78,9 @@ absl::Status WritePredictions(const RunSetup& setup, const std::string& model,
   SessionOptions options;
   options.threads = setup.recipe.loop().threads();
   GR_ASSIGN_OR_RETURN(options.precision, PrecisionFromName(setup.recipe.loop().precision()));
+  if (!setup.recipe.loop().tune_kernels().empty()) {
+    GR_ASSIGN_OR_RETURN(options.tuner, KernelTuner::Open(setup.recipe.loop().tune_kernels()));
+  }
   GR_ASSIGN_OR_RETURN(const std::unique_ptr<Session> session,
                       Session::Create(graph, setup.registry, options));
   GR_RETURN_IF_ERROR(setup.validation_loader->Seek(0, 0));

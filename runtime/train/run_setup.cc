@@ -253,6 +253,9 @@ absl::Status MakeSessions(RunSetup* s) {
   options.threads = s->recipe.loop().threads();
   GR_ASSIGN_OR_RETURN(options.precision, PrecisionFromName(s->recipe.loop().precision()));
   GR_ASSIGN_OR_RETURN(options.recompute, RecomputeFromName(s->recipe.loop().recompute()));
+  if (!s->recipe.loop().tune_kernels().empty()) {
+    GR_ASSIGN_OR_RETURN(options.tuner, KernelTuner::Open(s->recipe.loop().tune_kernels()));
+  }
   GR_ASSIGN_OR_RETURN(s->step, Session::Create(s->graphs.step, s->registry, options));
   if (s->graphs.accumulate != nullptr) {
     GR_ASSIGN_OR_RETURN(s->accumulate,

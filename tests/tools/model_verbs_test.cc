@@ -95,6 +95,37 @@ TEST(ModelVerbsTest, InspectPlanAndCoverageDescribeTheModel) {
   EXPECT_THAT(RunGraphrun({"coverage", model}).out, HasSubstr("3 of 3 nodes"));
 }
 
+TEST(ModelVerbsTest, KernelsAreMeasuredOnceAndTheirFileIsRead) {
+  const std::string file = TempPath("kernels.txt"), model = Mlp();
+  (void)RemoveFile(file);
+  const std::vector<std::string> plan = {"plan",      model, "--batch",        "8",
+                                         "--threads", "1",   "--tune-kernels", file};
+  const CommandResult first = RunGraphrun(plan);
+  ASSERT_EQ(first.exit_code, 0) << first.err;
+  EXPECT_THAT(first.out, HasSubstr("kernels chosen by measuring: "));
+  EXPECT_THAT(first.out, HasSubstr("  measured: "));
+  const std::string text = *ReadFile(file);
+  EXPECT_THAT(text, testing::StartsWith("graphrun kernel choices 1\n"));
+  // From now on nothing is measured: times and kernels are those of the file.
+  const CommandResult second = RunGraphrun(plan);
+  EXPECT_EQ(second.out, first.out);
+  EXPECT_EQ(*ReadFile(file), text);
+  const std::vector<std::string> run = {
+      "run", model, "--random",           "--batch", "8", "--threads", "1", "--tune-kernels",
+      file,  "-o",  TempPath("tuned.npz")};
+  ASSERT_EQ(RunGraphrun(run).exit_code, 0);
+  EXPECT_EQ(*ReadFile(file), text);
+  const std::string output = *ReadFile(TempPath("tuned.npz"));
+  ASSERT_EQ(RunGraphrun(run).exit_code, 0);
+  EXPECT_EQ(*ReadFile(TempPath("tuned.npz")), output);
+
+  ASSERT_TRUE(WriteFileAtomic(file, text + "onednn\tcut sho").ok());
+  const CommandResult damaged = RunGraphrun(plan);
+  EXPECT_EQ(damaged.exit_code, static_cast<int>(ErrorKind::kData));
+  EXPECT_THAT(damaged.err, HasSubstr("the file is damaged"));
+  ASSERT_TRUE(RemoveFile(file).ok());
+}
+
 TEST(ModelVerbsTest, GradientsOfANewModelAgreeWithDifferences) {
   const CommandResult weights = RunGraphrun({"gradcheck", Mlp(), "--batch", "3"});
   EXPECT_EQ(weights.exit_code, 0) << weights.out << weights.err;

@@ -115,7 +115,8 @@ TEST(TrainVerbsTest, AModelsMetadataStandBeneathTheRecipe) {
 }
 
 TEST(TrainVerbsTest, AModelCannotSayWhichFilesAreReadOrWritten) {
-  for (const char* field : {"output.dir", "data.path", "plugin", "model.path"}) {
+  for (const char* field :
+       {"output.dir", "data.path", "plugin", "model.path", "loop.tune_kernels"}) {
     const std::string model = ModelWithMetadata(absl::StrCat("graphrun.recipe.", field), "x");
     const CommandResult r = RunGraphrun({"train", model, "--print-recipe"});
     EXPECT_EQ(r.exit_code, 3) << field;
@@ -144,6 +145,25 @@ TEST(TrainVerbsTest, ActivationsMadeAgainChangeNoBitOfTheModel) {
     words.insert(words.end(), {"--recompute", what, "--progress", "none"});
     const CommandResult trained = RunGraphrun(words);
     ASSERT_EQ(trained.exit_code, 0) << trained.err;
+    models.push_back(*ReadFile(run + "/best.onnx"));
+  }
+  EXPECT_EQ(models[1], models[0]);
+  EXPECT_EQ(models[2], models[0]);
+}
+
+TEST(TrainVerbsTest, MeasuredKernelsAreKeptAndGiveTheSameBitsAgain) {
+  const std::string file = TempPath("train_kernels.txt");
+  (void)RemoveFile(file);
+  std::vector<std::string> models;
+  std::string text;
+  for (const char* name : {"measured", "kept", "kept2"}) {
+    const std::string run = TempPath(name);
+    std::vector<std::string> words = TrainWords(run);
+    words.insert(words.end(), {"--tune-kernels", file, "--progress", "none"});
+    const CommandResult trained = RunGraphrun(words);
+    ASSERT_EQ(trained.exit_code, 0) << trained.err;
+    if (text.empty()) text = *ReadFile(file);
+    EXPECT_EQ(*ReadFile(file), text) << name;
     models.push_back(*ReadFile(run + "/best.onnx"));
   }
   EXPECT_EQ(models[1], models[0]);
