@@ -84,6 +84,11 @@ bool WinogradIsOff() {
   return value != nullptr && absl::string_view(value) == "off";
 }
 
+bool WinogradPays(const ConvShape& s) {
+  const auto sizes = SizesOf(s);
+  return sizes && winograd::ConvolvePays(*sizes);
+}
+
 std::unique_ptr<Kernel> WinogradConv(PrepareContext& c, const ConvShape& s,
                                      const PostOp& activation, int added) {
   const auto sizes = SizesOf(s);

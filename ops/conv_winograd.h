@@ -19,6 +19,9 @@ std::unique_ptr<Kernel> WinogradConv(PrepareContext& c, const ConvShape& s,
 std::unique_ptr<Kernel> WinogradConvBackwardData(PrepareContext& c, const ConvShape& s);
 std::unique_ptr<Kernel> WinogradConvBackwardWeights(PrepareContext& c, const ConvShape& s);
 
+// Whether WinogradConv fits f32 of these sizes and pays.
+bool WinogradPays(const ConvShape& s);
+
 // The layout of constant weights that WinogradConv wants.
 Layout WinogradWeights(const Dims& w);
 // A reorder of row-major f32 weights into it; null where `to` is another layout.

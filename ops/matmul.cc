@@ -228,6 +228,7 @@ void RegisterMatmulOps(OpRegistry& ops) {
               .Gradient(MatMulGradient)
               .Try(Sample().In({2, 3}).In({3, 4}))
               .Try(Sample().In({2, 3}).In({3, 4}).Constant())
+              .Try(Sample().In({1, 3}).In({3, 20}).Constant())
               .Try(Sample().In({5, 2, 3}).In({3, 4}))
               .Try(Sample().In({5, 2, 3}).In({5, 3, 4}))
               .Try(Sample().In({2, 1, 2, 3}).In({5, 3, 4}))
@@ -250,6 +251,7 @@ void RegisterMatmulOps(OpRegistry& ops) {
               .Try(Sample().In({3, 2}).In({4, 3}).Attr("transA", 1).Attr("transB", 1))
               .Try(Sample().In({5, 3, 2}).In({5, 3, 4}).Attr("transA", 1).Attr("alpha", 0.5f))
               .Try(Sample().In({5, 2, 3}).In({4, 3}).Attr("transB", 1))
+              .Try(Sample().In({1, 3}).In({4, 3}).Constant().Attr("transB", 1).Attr("alpha", 2.0f))
               .Try(Sample().In({2, 1, 3, 2}).In({5, 3, 4}).Attr("transA", 1))
               .Try(Sample().In({3}).In({3, 2}).Refused("at least 2 axes")));
   OpDef linear = Transposing("FusedLinear");

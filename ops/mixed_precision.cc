@@ -13,7 +13,7 @@ MixedPolicy Policy() {
   MixedPolicy policy;
   for (const char* op : {"Gemm", "MatMul", "Conv", "ConvTranspose"})
     policy.Set(op, MixedPrecision::kCompute);
-  for (const char* op : {"FusedLinear", "FusedMatMul", "FusedConv"})
+  for (const char* op : {"FusedLinear", "FusedMatMul", "FusedConv", "ConvMaxPool"})
     policy.Set(op, MixedPrecision::kCompute, {2}, own);  // biases
   for (const char* op : {"ConvGradInput", "ConvGradWeight"})
     policy.Set(op, MixedPrecision::kCompute, {}, own).SizesOnly(op, 2, own);

@@ -3,6 +3,7 @@
 
 #include "ops/conv_winograd.h"
 #include "ops/onednn.h"
+#include "ops/pooled_conv.h"
 #include "ops/row_product.h"
 #include "runtime/base/parallel.h"
 #include "runtime/op/op_registry.h"
@@ -135,6 +136,7 @@ absl::StatusOr<std::unique_ptr<Kernel>> MakeReorder(DType dtype, const Dims& dim
                                                     const Layout& from, const Layout& to) {
   if (auto kernel = WinogradReorder(dtype, dims, from, to)) return kernel;
   if (auto kernel = RowProductReorder(dtype, dims, from, to)) return kernel;
+  if (auto kernel = PooledConvReorder(dtype, dims, from, to)) return kernel;
   const bool empty = Product(dims) == 0;
   if (!empty && (from.is_opaque() || to.is_opaque() || Product(dims) >= 64)) {
     if (auto kernel = OneDnnReorder(dtype, dims, from, to)) return kernel;

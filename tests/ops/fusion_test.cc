@@ -286,5 +286,46 @@ TEST_F(FusionTest, RecurrentTrainingKeepsItsGatesForTheGradient) {
   EXPECT_EQ(kept, HasPanelProducts() ? 2 : 0);
 }
 
+TEST_F(FusionTest, ConvolutionsTakeThePoolingBehindThem) {
+  Expr y = builder_.Op("Conv", {Input("x", {2, 3, 9, 8}), Constant({4, 3, 3, 3}, -0.5f)});
+  y = builder_.Op("Relu", {y});
+  Output(builder_.Op("MaxPool", {y}, {{"kernel_shape", Ints{2, 2}}, {"strides", Ints{2, 2}}}));
+  Fuse();
+  EXPECT_EQ(Nodes(), Names{"ConvMaxPool"});
+}
+
+TEST_F(FusionTest, AnActivationBehindThePoolingIsTakenToo) {
+  Expr y = builder_.Op("Conv", {Input("x", {2, 3, 9, 8}), Constant({4, 3, 3, 3}, -0.5f)});
+  y = builder_.Op("MaxPool", {y}, {{"kernel_shape", Ints{2, 2}}, {"strides", Ints{2, 2}}});
+  Output(builder_.Op("Relu", {y}));
+  Fuse();
+  EXPECT_EQ(Nodes(), Names{"ConvMaxPool"});
+}
+
+TEST_F(FusionTest, OtherPoolingsStayBehindTheirConvolution) {
+  const std::vector<AttrMap> windows = {
+      {{"kernel_shape", Ints{3, 3}}, {"strides", Ints{2, 2}}},
+      {{"kernel_shape", Ints{2, 2}}},
+      {{"kernel_shape", Ints{2, 2}}, {"strides", Ints{2, 2}}, {"pads", Ints{1, 0, 1, 0}}},
+      {{"kernel_shape", Ints{2, 2}}, {"strides", Ints{2, 2}}, {"ceil_mode", int64_t{1}}}};
+  std::vector<std::string> want;
+  for (const AttrMap& window : windows) {
+    Expr y = builder_.Op("Conv", {Input("x" + std::to_string(want.size()), {2, 3, 9, 9}),
+                                  Constant({4, 3, 3, 3}, -0.5f)});
+    Output(builder_.Op("MaxPool", {y}, window));
+    want.insert(want.end(), {"Conv", "MaxPool"});
+  }
+  Fuse();
+  EXPECT_EQ(Nodes(), want);
+}
+
+TEST_F(FusionTest, AnActivationThatFallsIsNotMovedBehindThePooling) {
+  Expr y = builder_.Op("Conv", {Input("x", {2, 3, 9, 8}), Constant({4, 3, 3, 3}, -0.5f)});
+  y = builder_.Op("HardSwish", {y});
+  Output(builder_.Op("MaxPool", {y}, {{"kernel_shape", Ints{2, 2}}, {"strides", Ints{2, 2}}}));
+  Fuse();
+  EXPECT_EQ(Nodes(), (Names{"FusedConv", "MaxPool"}));
+}
+
 }  // namespace
 }  // namespace graphrun
