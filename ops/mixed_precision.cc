@@ -1,12 +1,36 @@
 // Mixed precision: what it does with each operator, and the rewrites around the pass: biases stay
 // f32, and products write f32 results themselves instead of having them cast.
 #include "runtime/passes/mixed_precision.h"
+#include "ops/pair_panel.h"
 #include "ops/post_op.h"
+#include "ops/recurrent.h"
 #include "runtime/op/infer.h"
 #include "runtime/op/op_registry.h"
 
 namespace graphrun {
 namespace {
+
+// Recurrent cells whose passes have products of bf16 pairs; others would only be converted.
+void AddCells(MixedPolicy* policy, const std::string& own) {
+  if (!HasPairPanels()) return;
+  const auto add = [&](const char* op, Cell cell, const std::string& domain, int needed_input) {
+    policy->Set(op, MixedPrecision::kCompute, {}, domain)
+        .Where(
+            op,
+            [=](const Node& node, const OpDef& def) {
+              return (needed_input < 0 || node.has_input(needed_input)) &&
+                     IsUsualCell(node, def, cell);
+            },
+            domain);
+  };
+  constexpr int kGates = 12;  // of a gradient operator: else it runs the forward pass again
+  add("LSTM", Cell::kLstm, "", -1);
+  add("GRU", Cell::kGru, "", -1);
+  add("LSTMTraining", Cell::kLstm, own, -1);
+  add("GRUTraining", Cell::kGru, own, -1);
+  add("LSTMGrad", Cell::kLstm, own, kGates);
+  add("GRUGrad", Cell::kGru, own, kGates);
+}
 
 MixedPolicy Policy() {
   const std::string own = kGraphrunDomain;
@@ -39,6 +63,7 @@ MixedPolicy Policy() {
       .Set("ReduceSum", MixedPrecision::kReduce)
       .Set("SumTo", MixedPrecision::kReduce, {}, own)
       .SizesOnly("SumTo", 1, own);
+  AddCells(&policy, own);
   return policy;
 }
 

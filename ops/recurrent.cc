@@ -140,6 +140,21 @@ RecurrentCase::RecurrentCase(PrepareContext& c, Cell kind, int x) : cell(kind) {
   linear_before_reset = c.Int("linear_before_reset") != 0;
 }
 
+bool IsUsualCell(const Node& node, const OpDef& def, Cell cell) {
+  const NodeContext c(node, def);
+  if (c.Int("layout") != 0 || c.Float("clip", 0) > 0 || c.Int("input_forget") != 0) return false;
+  if (cell == Cell::kRnn || (cell == Cell::kGru && c.Int("linear_before_reset") == 0)) return false;
+  if (node.has_input(4) || node.has_input(kInputP)) return false;
+  const auto activations = ActivationsOf(c, cell);
+  if (!activations.ok()) return false;
+  const size_t per = activations->size() / static_cast<size_t>(DirectionsOf(c));
+  for (size_t i = 0; i < activations->size(); ++i) {
+    const Kind usual = i % per == 0 ? Kind::kSigmoid : Kind::kTanh;
+    if ((*activations)[i].kind != usual) return false;
+  }
+  return true;
+}
+
 absl::Status InferRecurrent(InferContext& c, Cell cell) {
   const std::string direction = c.String("direction", "forward");
   if (direction != "forward" && direction != "reverse" && direction != "bidirectional") {

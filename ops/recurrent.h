@@ -66,6 +66,11 @@ struct RecurrentCase {
   int64_t rows() const { return steps * batch; }
 };
 
+// Whether `node`, a cell or the operator that keeps its gates or the gradient that reads them, is
+// of the kind that kernels over packed weights serve (recurrent_panels.h), as far as attributes
+// tell.
+bool IsUsualCell(const Node& node, const OpDef& def, Cell cell);
+
 // Checks attributes and sizes; x as above. Gives B, T, H with layout 0 in mind.
 absl::Status InferRecurrent(InferContext& c, Cell cell);
 

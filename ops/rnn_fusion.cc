@@ -11,23 +11,6 @@ namespace {
 
 constexpr int kForwardInputs = 8;
 
-bool IsUsual(const Node& node, const OpRegistry& registry, Cell cell) {
-  const OpDef* def = registry.Find(node);
-  if (def == nullptr || node.input(0)->dtype() != DType::kFloat32) return false;
-  const NodeContext c(node, *def);
-  if (c.Int("layout") != 0 || c.Float("clip", 0) > 0 || c.Int("input_forget") != 0) return false;
-  if (cell == Cell::kGru && c.Int("linear_before_reset") == 0) return false;
-  if (node.has_input(4) || node.has_input(kInputP)) return false;
-  const auto activations = ActivationsOf(c, cell);
-  if (!activations.ok()) return false;
-  const size_t per = activations->size() / static_cast<size_t>(DirectionsOf(c));
-  for (size_t i = 0; i < activations->size(); ++i) {
-    const auto usual = i % per == 0 ? Activation::Kind::kSigmoid : Activation::Kind::kTanh;
-    if ((*activations)[i].kind != usual) return false;
-  }
-  return true;
-}
-
 bool SameInputs(const Node& a, const Node& b) {
   for (int i = 0; i < kForwardInputs; ++i) {
     const Value* x = a.has_input(i) ? a.input(i) : nullptr;
@@ -77,7 +60,11 @@ absl::StatusOr<bool> KeepGates(Graph& graph, const OpRegistry& registry) {
   bool changed = false;
   for (Node* node : nodes) {
     const bool lstm = node->op_type() == "LSTM";
-    if (!IsUsual(*node, registry, lstm ? Cell::kLstm : Cell::kGru)) continue;
+    const OpDef* def = registry.Find(*node);
+    if (def == nullptr || node->input(0)->dtype() != DType::kFloat32 ||
+        !IsUsualCell(*node, *def, lstm ? Cell::kLstm : Cell::kGru)) {
+      continue;
+    }
     std::vector<Node*> gradients;
     for (const Use& use : node->input(0)->uses()) {
       Node* g = use.node;

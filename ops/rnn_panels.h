@@ -5,7 +5,7 @@
 
 namespace graphrun {
 
-// For LSTM, GRU and their operators that keep gates: f32, the usual cells.
+// For LSTM, GRU and their operators that keep gates: f32 and bf16, the usual cells.
 KernelFactory RecurrentPanelKernel(Cell cell);
 
 // For the gradient operators, where Y, gates and cells are given.

@@ -40,6 +40,7 @@ class Decision {
   bool Wanted(const Node& node, const OpDef& def) const {
     const MixedPrecision how = policy_.Of(def);
     if (how == MixedPrecision::kFull || node.num_captures() > 0) return false;
+    if (!policy_.Serves(node, def)) return false;
     bool arrives = false;
     for (int i = 0; i < node.num_inputs(); ++i) {
       const Value* in = node.input(i);
@@ -250,6 +251,18 @@ MixedPolicy& MixedPolicy::Set(std::string op_type, MixedPrecision how, std::vect
 MixedPolicy& MixedPolicy::SizesOnly(std::string op_type, int input, std::string domain) {
   rules_[{std::move(domain), std::move(op_type)}].sizes_input = input;
   return *this;
+}
+
+MixedPolicy& MixedPolicy::Where(std::string op_type,
+                                std::function<bool(const Node&, const OpDef&)> serves,
+                                std::string domain) {
+  rules_[{std::move(domain), std::move(op_type)}].serves = std::move(serves);
+  return *this;
+}
+
+bool MixedPolicy::Serves(const Node& node, const OpDef& def) const {
+  const auto it = rules_.find({def.domain(), def.name()});
+  return it == rules_.end() || it->second.serves == nullptr || it->second.serves(node, def);
 }
 
 bool MixedPolicy::IsSizesOnly(const OpDef& def, int input) const {

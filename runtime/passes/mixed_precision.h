@@ -1,6 +1,7 @@
 // Mixed precision: an f32 model computed in bf16 where that gains and does no harm.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <string>
 #include <utility>
@@ -31,7 +32,11 @@ class MixedPolicy {
                    std::string domain = "");
   // Input `input` gives nothing but its sizes: it keeps the element type that it has.
   MixedPolicy& SizesOnly(std::string op_type, int input, std::string domain = "");
+  // Nodes that `serves` does not accept are left as they are.
+  MixedPolicy& Where(std::string op_type, std::function<bool(const Node&, const OpDef&)> serves,
+                     std::string domain = "");
   MixedPrecision Of(const OpDef& def) const;
+  bool Serves(const Node& node, const OpDef& def) const;
   // True for an input that a bf16 node takes in bf16 (one whose element type varies).
   bool Shrinks(const OpDef& def, int input) const;
   bool IsSizesOnly(const OpDef& def, int input) const;
@@ -41,6 +46,7 @@ class MixedPolicy {
     MixedPrecision how = MixedPrecision::kFull;
     std::vector<int> full_inputs;
     int sizes_input = -1;
+    std::function<bool(const Node&, const OpDef&)> serves;
   };
   std::map<std::pair<std::string, std::string>, Rule> rules_;  // by domain and name
 };

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "ops/ops.h"
+#include "ops/pair_panel.h"
 #include "runtime/ir/text.h"
 #include "runtime/op/infer.h"
 #include "runtime/passes/pass.h"
@@ -109,6 +110,29 @@ TEST_F(MixedPrecisionTest, AttentionOverViewsIsBf16ButItsMask) {
   EXPECT_TRUE(changed_);
   EXPECT_EQ(Count("Cast"), 2) << text;
   EXPECT_EQ(TypeOf("m"), DType::kFloat32) << text;
+}
+
+TEST_F(MixedPrecisionTest, RecurrentCellsAreBf16WherePassesOverPairsServeThem) {
+  const auto with = [&](const char* node) {
+    return Mixed(absl::StrCat(R"(g (float[5, 2, 3] x, float[1, 16, 3] w, float[1, 16, 4] r,
+  float[1, 12, 3] v, float[1, 12, 4] q, float[1, 12] p) => (float[5, 1, 2, 4] y)
+{
+  y = )",
+                              node, "\n}"));
+  };
+  const bool pairs = HasPairPanels();
+  const std::string lstm = with("LSTM <hidden_size = 4> (x, w, r)");
+  EXPECT_EQ(changed_, pairs) << lstm;
+  EXPECT_EQ(Count("Cast"), pairs ? 4 : 0) << lstm;
+  with("GRU <hidden_size = 4, linear_before_reset = 1> (x, v, q)");
+  EXPECT_EQ(changed_, pairs);
+  for (const char* other :
+       {"GRU <hidden_size = 4> (x, v, q)", "LSTM <hidden_size = 4> (x, w, r, , , , , p)",
+        "LSTM <hidden_size = 4, clip = 3.0> (x, w, r)",
+        "LSTM <hidden_size = 4, activations = [\"Sigmoid\", \"Relu\", \"Tanh\"]> (x, w, r)"}) {
+    with(other);
+    EXPECT_FALSE(changed_) << other;
+  }
 }
 
 TEST_F(MixedPrecisionTest, WhatOnlyGivesItsSizesIsNotCast) {
