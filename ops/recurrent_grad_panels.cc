@@ -55,6 +55,7 @@ RecurrentGradPanels<T>::RecurrentGradPanels(const RecurrentCase& k, int threads)
       gru_(k.cell == Cell::kGru),
       chunks_((k.hidden + kUnits - 1) / kUnits),
       spread_(chunks_ * kUnits),
+      row_(4 * spread_ + 64 / int64_t{sizeof(T)}),
       wide_((k.hidden + kPanel - 1) / kPanel),
       wide_input_((k.input + kPanel - 1) / kPanel),
       step_rows_(RoundedUp(k.batch, PanelsOf<T>::kTogether)),
@@ -73,7 +74,7 @@ typename RecurrentGradPanels<T>::Work RecurrentGradPanels<T>::WorkAt(bool dx, vo
   m.dh = layout.Take<float>(wide_ * k_.batch * kPanel);
   m.dc = layout.Take<float>(wide_ * k_.batch * kPanel);
   m.sums = layout.Take<float>(wide_ * 4 * kPanel);
-  m.rows = layout.Take<T>((dx ? k_.steps : 2) * k_.batch * 4 * spread_);
+  m.rows = layout.Take<T>((dx ? k_.steps : 2) * k_.batch * row_);
   m.columns = layout.Take<T>(4 * column_rows() * spread_);
   m.operands = layout.Take<T>(panels * column_rows() * kPanel);
   m.products = layout.Take<float>(panels * 4 * spread_ * kPanel);
@@ -92,20 +93,20 @@ void RecurrentGradPanels<T>::Run(const Backward& g, void* scratch) const {
   using Factor = typename PanelsOf<T>::Factor;
   constexpr int64_t kDepth = PanelsOf<T>::kDepth;
   const bool dx = g.dx != nullptr;
-  const int64_t batch = k_.batch, ld = 4 * spread_, depth = slots_of_r_ * spread_;
+  const int64_t batch = k_.batch, depth = slots_of_r_ * spread_;
   RunTeam(threads_, [&](Team& team) {
     const Work m = WorkAt(dx, scratch);
     for (int d = 0; d < k_.directions; ++d) {
       Start(team, g, d, m);
       for (int64_t s = k_.steps; s-- > 0;) {
         // A step that others still read is two barriers away from being written again.
-        T* rows = m.rows + (dx ? At(s, d) : s % 2) * batch * ld;
+        T* rows = m.rows + (dx ? At(s, d) : s % 2) * batch * row_;
         Derivatives(team, g, d, s, rows, m);
         team.Wait();
         for (int64_t p = team.begin(wide_); p < team.end(wide_); ++p) {
           float* to = m.dh + p * batch * kPanel;
           for (int64_t at = 0; at < depth; at += kDepth) {
-            const Factor factor{rows + first_of_r_ * spread_ + at, ld,
+            const Factor factor{rows + first_of_r_ * spread_ + at, row_,
                                 std::min(kDepth, depth - at)};
             PanelsOf<T>::Product(batch, {factor}, m.weights + (p * depth + at) * kPanel,
                                  gru_ || at > 0 ? to : nullptr, kPanel, to, kPanel);
@@ -194,7 +195,7 @@ void RecurrentGradPanels<T>::Derivatives(Team& team, const Backward& g, int d, i
         }
         for (int slot = 0; slot < 4; ++slot) {
           StoreUnits(to + slot * kTogether * kUnits, kUnits,
-                     rows + ((b + i) * 4 + slot) * spread_ + unit);
+                     rows + (b + i) * row_ + slot * spread_ + unit);
         }
       }
       for (int slot = 0; slot < 4; ++slot) {
@@ -321,8 +322,8 @@ void RecurrentGradPanels<T>::InputGradient(Team& team, const Backward& g, int d,
     const int64_t count = std::min(kRows, team.end(rows) - row);
     for (int64_t p = 0; p < wide_input_; ++p) {
       const int64_t first = p * kPanel, n = std::min(kPanel, in - first);
-      PanelsOf<T>::Product(count, {{m.rows + row * 4 * spread_, 4 * spread_, k}},
-                           m.input + p * k * kPanel, nullptr, 0, sum, kPanel);
+      PanelsOf<T>::Product(count, {{m.rows + row * row_, row_, k}}, m.input + p * k * kPanel,
+                           nullptr, 0, sum, kPanel);
       for (int64_t i = 0; i < count; ++i) {
         T* to = g.dx + (row + i) * in + first;
         for (int64_t j = 0; j < n; ++j) {

@@ -37,7 +37,7 @@ class RecurrentGradPanels {
     T* weights;       // R in panels of 64 units: [slots of R * spread, 64] each
     float *dh, *dc;   // [panels, B, 64]
     float* sums;      // [panels, 4, 64]: slots summed over rows
-    T* rows;          // [T or 2, B, 4, spread]: slots of a step
+    T* rows;          // [T or 2, B, row]: the slots of a step side by side
     T* columns;       // [4, H / 16, T * rows of a step, 16]: the same for products over rows
     T* operands;      // H before each step, then X, in panels [T * rows of a step, 64]
     float* products;  // [panels, 4, H / 16, 16, 64]: dR and dW where they cannot hold sums
@@ -59,6 +59,7 @@ class RecurrentGradPanels {
   RecurrentCase k_;
   bool gru_;
   int64_t chunks_, spread_;      // of 16 units; units with those that fill the last chunk
+  int64_t row_;                  // 4 * spread and a cache line: rows must not share a cache's sets
   int64_t wide_, wide_input_;    // panels of 64 units, of 64 inputs
   int64_t step_rows_;            // rows of a step, with one of zeros where rows go in pairs
   int first_of_r_, slots_of_r_;  // R's slots; W's are the first k_.gates
