@@ -10,6 +10,7 @@
 
 #include "ops/native.h"
 #include "ops/softmax_rows.h"
+#include "ops/vector_math.h"
 
 namespace graphrun {
 
@@ -68,6 +69,7 @@ void NormForward(const NormCase& norm, const T* x, const P* scale, const P* bias
       if (statistics != nullptr) statistics[r] = s;
       if (norm.chunk == 1 && norm.channels == norm.n) {
         if (bias != nullptr) {
+          GR_INDEPENDENT
           for (int64_t i = 0; i < norm.n; ++i) {
             to[i] = T((static_cast<S>(from[i]) - s.mean) * s.inverse * static_cast<S>(scale[i]) +
                       static_cast<S>(bias[i]));
@@ -124,7 +126,8 @@ void NormBackward(const NormCase& norm, const T* dy, const T* x, const P* scale,
       const auto g = [=](int64_t i) { return static_cast<S>(dys[i]) * static_cast<S>(scale[i]); };
       const S mean_g = norm.center ? SumOf<S>(n, g) / count : S(0);
       const S mean_gx = SumOf<S>(n, [=](int64_t i) { return g(i) * hat(i); }) / count;
-      for (int64_t i = 0; i < n; ++i) {
+      GR_INDEPENDENT  // dx may be dy or x: each number is read before its place is written
+          for (int64_t i = 0; i < n; ++i) {
         const S h = hat(i), d = static_cast<S>(dys[i]);
         ds[i] += d * h;
         db[i] += d;
@@ -165,9 +168,16 @@ void NormBackward(const NormCase& norm, const T* dy, const T* x, const P* scale,
       for (int64_t r = begin; r < end; ++r) row(r, scale_sums + r * width, bias_sums + r * width);
     });
   }
-  const auto collect = [&](const S* sums, P* to) {
+  const auto collect = [&](S* sums, P* to) {
     if (to == nullptr) return;
     const int64_t total = partials * width;
+    if (elementwise && std::is_same_v<S, P>) {
+      for (int64_t p = 1; p < partials; ++p) {
+        for (int64_t c = 0; c < width; ++c) sums[c] += sums[p * width + c];
+      }
+      for (int64_t c = 0; c < width; ++c) to[c] = P(partials == 0 ? S(0) : sums[c]);
+      return;
+    }
     ParallelFor(norm.channels, std::max<int64_t>(8192 / std::max<int64_t>(partials, 1), 1),
                 [&](int64_t begin, int64_t end) {
                   for (int64_t c = begin; c < end; ++c) {

@@ -32,6 +32,47 @@ constexpr auto kGelu = [](auto x, const float* p) {
   return static_cast<T>(0.5) * x * (1 + inner);
 };
 
+// Phi(x) - 1/2, and Phi(x) + x phi(x) - 1/2: odd functions, as x times a ratio of polynomials of
+// x^2 that were fitted by reweighted least squares to less than 5e-9. Error in f32: 2e-7.
+inline float NormalArea(float x) {
+  const float u = x * x;
+  float above = 2.40507467e-08f;
+  above = vm::MulAdd(above, u, 6.37901019e-06f);
+  above = vm::MulAdd(above, u, 0.000160328094f);
+  above = vm::MulAdd(above, u, 0.00462795502f);
+  above = vm::MulAdd(above, u, 0.0329351621f);
+  above = vm::MulAdd(above, u, 0.398942254f);
+  float below = 1.23717748e-06f;
+  below = vm::MulAdd(below, u, 7.1350223e-05f);
+  below = vm::MulAdd(below, u, 0.00183653561f);
+  below = vm::MulAdd(below, u, 0.0281384672f);
+  below = vm::MulAdd(below, u, 0.249222438f);
+  below = vm::MulAdd(below, u, 1.0f);
+  const float ratio = x * above / below;
+  return std::fabs(x) > 5.3f ? std::copysign(0.5f, x) : ratio;
+}
+
+inline float NormalSlope(float x) {
+  const float u = x * x;
+  float above = -2.80791497e-11f;
+  above = vm::MulAdd(above, u, 1.15320225e-08f);
+  above = vm::MulAdd(above, u, 8.91549442e-07f);
+  above = vm::MulAdd(above, u, 3.2059199e-05f);
+  above = vm::MulAdd(above, u, 0.00019735156f);
+  above = vm::MulAdd(above, u, 0.013763766f);
+  above = vm::MulAdd(above, u, -0.0229022284f);
+  above = vm::MulAdd(above, u, 0.797884538f);
+  float below = 3.0229829e-07f;
+  below = vm::MulAdd(below, u, 9.68139365e-06f);
+  below = vm::MulAdd(below, u, 0.000236912287f);
+  below = vm::MulAdd(below, u, 0.00390181436f);
+  below = vm::MulAdd(below, u, 0.0437943182f);
+  below = vm::MulAdd(below, u, 0.304629349f);
+  below = vm::MulAdd(below, u, 1.0f);
+  const float ratio = x * above / below;
+  return std::fabs(x) > 5.8f ? std::copysign(0.5f, x) : ratio;
+}
+
 void GeluBlock(const float* const* x, int, float* y, int64_t n, const float* params) {
   const float* a = x[0];
   if (params[0] != 0) {
@@ -44,8 +85,7 @@ void GeluBlock(const float* const* x, int, float* y, int64_t n, const float* par
     }
   } else {
     GR_INDEPENDENT
-    for (int64_t i = 0; i < n; ++i)
-      y[i] = 0.5f * a[i] * (1.0f + vm::Erf(a[i] * static_cast<float>(kRootHalf)));
+    for (int64_t i = 0; i < n; ++i) y[i] = a[i] * (0.5f + NormalArea(a[i]));
   }
 }
 
@@ -79,11 +119,7 @@ void GeluGradBlock(const float* const* x, int, float* y, int64_t n, const float*
     }
   } else {
     GR_INDEPENDENT
-    for (int64_t i = 0; i < n; ++i) {
-      const float v = a[i];
-      const float cdf = 0.5f * (1.0f + vm::Erf(v * static_cast<float>(kRootHalf)));
-      y[i] = dy[i] * (cdf + v * (0.5f * kRoot) * vm::Exp(-0.5f * v * v));
-    }
+    for (int64_t i = 0; i < n; ++i) y[i] = dy[i] * (0.5f + NormalSlope(a[i]));
   }
 }
 
@@ -194,6 +230,7 @@ void RegisterSmoothActivationOps(OpRegistry& ops) {
           })
           .Try(Sample().In({2, 3}))
           .Try(Sample().In({40}, -6, 6))
+          .Try(Sample().In({500}, -15, 15))
           .Try(Sample().In({2, 3}).Attr("approximate", "tanh"))
           .Try(Sample().In({2, 3}).Attr("approximate", "fast").Refused("none or tanh")));
   ops.Add(OpDef("GeluGrad", 1, kGraphrunDomain)
@@ -224,6 +261,7 @@ void RegisterSmoothActivationOps(OpRegistry& ops) {
               .Body(GeluGradBody)
               .Try(Sample().In({2, 3}).In({2, 3}))
               .Try(Sample().In({40}).In({40}, -6, 6))
+              .Try(Sample().In({500}).In({500}, -15, 15))
               .Try(Sample().In({2, 30}).In({2, 30}).Attr("approximate", "tanh"))
               .Try(Sample().In({2, 3}).In({3}).Refused("must be equal")));
   ops.Add(FloatOp(
