@@ -4,6 +4,7 @@
 // C/group, kernel...], y [N, M, spatial...] with 1 to 3 spatial axes.
 #include "ops/conv_native.h"
 #include "ops/conv_onednn.h"
+#include "ops/conv_pairs.h"
 #include "ops/conv_winograd.h"
 #include "ops/multiply_adds.h"
 #include "runtime/op/op_registry.h"
@@ -127,6 +128,12 @@ Made TransformedGradWeight(PrepareContext& c) {
   GR_ASSIGN_OR_RETURN(const ConvShape s,
                       ShapeOfConv(c, c.input_dims(1), c.input_dims(2), c.input_dims(0)));
   return WinogradConvBackwardWeights(c, s);
+}
+
+Made PairsGradWeight(PrepareContext& c) {
+  GR_ASSIGN_OR_RETURN(const ConvShape s,
+                      ShapeOfConv(c, c.input_dims(1), c.input_dims(2), c.input_dims(0)));
+  return PairsConvBackwardWeights(c, s);
 }
 
 Made FastGradWeight(PrepareContext& c) {
@@ -408,6 +415,7 @@ void RegisterConvOps(OpRegistry& ops) {
           .ShapeOnly(2)
           .NoGradientFor({2})
           .Kernel("winograd", TransformedGradWeight)
+          .Kernel("pairs", PairsGradWeight)
           .Kernel("onednn", FastGradWeight)
           .Kernel("native", NativeGradWeight)
           .Gradient(GradWeightGradient)
