@@ -43,6 +43,7 @@ const std::map<std::string, std::vector<std::string>> kReachedElsewhere = {
      {"GlobalMaxPool-1 lanes", "ai.graphrun.NormReluMaxPool-1 lanes",
       "ai.graphrun.NormReluMaxPoolGrad-1 lanes"}},
     {"recurrent_panels_test.cc", {"ai.graphrun.GRUGrad-1 panels", "ai.graphrun.LSTMGrad-1 panels"}},
+    {"conv_pairs_test.cc: bf16 that makes f32", {"ai.graphrun.ConvGradWeight-1 pairs"}},
     {"attention_views_test.cc: a mark for the rewrite, never a kernel",
      {"ai.graphrun.SoftmaxAttention-1 views", "ai.graphrun.SoftmaxAttentionGrad-1 views"}}};
 
