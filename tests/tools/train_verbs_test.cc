@@ -156,7 +156,7 @@ TEST(TrainVerbsTest, MeasuredKernelsAreKeptAndGiveTheSameBitsAgain) {
   (void)RemoveFile(file);
   std::vector<std::string> models;
   std::string text;
-  for (const char* name : {"measured", "kept", "kept2"}) {
+  for (const char* name : {"tuned_first", "tuned_again", "tuned_once_more"}) {
     const std::string run = TempPath(name);
     std::vector<std::string> words = TrainWords(run);
     words.insert(words.end(), {"--tune-kernels", file, "--progress", "none"});
