@@ -290,7 +290,11 @@ absl::StatusOr<bool> PlanCompiler::AddView(Node* node, bool* added) {
   *added = false;
   const Value* in = node->input(0);
   const Value* out = node->output(0);
-  if (in->is_constant() || !out->shape().is_concrete() || !in->shape().is_concrete()) return false;
+  // Strings own their memory.
+  if (in->is_constant() || !in->type().is_tensor() || in->dtype() == DType::kString ||
+      !out->shape().is_concrete() || !in->shape().is_concrete()) {
+    return false;
+  }
   GR_ASSIGN_OR_RETURN(const int slot, SlotIn(in, Layout(), node->Describe()));
   if (IsDynamic(slot)) return false;
   Slot view{out->name(), out->type(), Layout(), plan_.slots_[static_cast<size_t>(slot)].buffer};

@@ -345,8 +345,8 @@ absl::Status Session::RunInstance(Instance& instance, absl::Span<const Datum> in
     } else if (copy.is_tensor() && copy.tensor.dtype() == source.tensor.dtype() &&
                copy.tensor.dims() == source.tensor.dims() &&
                copy.tensor.dtype() != DType::kString) {
-      std::memcpy(copy.tensor.mutable_raw(), source.tensor.raw(),
-                  static_cast<size_t>(source.tensor.byte_size()));
+      const auto bytes = static_cast<size_t>(source.tensor.byte_size());
+      if (bytes > 0) std::memcpy(copy.tensor.mutable_raw(), source.tensor.raw(), bytes);
     } else {
       copy = Datum(source.tensor.Clone());
     }

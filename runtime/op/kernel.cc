@@ -23,8 +23,9 @@ Layout Get(const std::vector<std::pair<int, Layout>>& list, int i) {
 
 absl::Status RunContext::ResizeOutput(int i, DType dtype, Dims dims) {
   Datum* out = outputs_[i];
-  // Memory that a sequence has come to share is not written again.
-  const bool own = out->is_tensor() && out->tensor.owner().use_count() == 1;
+  // Memory that a sequence has come to share is not written again; what has no owner is the plan's,
+  // which other values may show.
+  const bool own = out->is_tensor() && out->tensor.owner().use_count() <= 1;
   if (own && out->tensor.dtype() == dtype && out->tensor.dims() == dims) return absl::OkStatus();
   GR_ASSIGN_OR_RETURN(Tensor t, Tensor::Allocate(dtype, std::move(dims)));
   *out = Datum(std::move(t));
