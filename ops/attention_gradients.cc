@@ -319,6 +319,10 @@ void RegisterAttentionGradientsOps(OpRegistry& ops) {
                           {0, 4620, 0, 66})
                    .Attr("flat", 1)
                    .Outputs(3))
+          .Try(GradSample({1, 1, 70, 20, 66, 64}, {1, 70, 66},
+                          {{0, 0, 0, 66}, {0, 0, 0, 66}, {0, 0, 0, 66}}, {1, 70, 64}, {0, 0, 0, 64})
+                   .Attr("flat", 1)
+                   .Outputs(3))
           .Try(Sample()
                    .In({1, 5, 3})
                    .In({1, 4, 3})

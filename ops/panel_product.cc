@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "ops/avx512.h"
+#include "ops/lanes.h"
 #include "ops/vector_math.h"
 
 namespace graphrun {
@@ -117,7 +118,14 @@ void PackTransposed(const float* rows, int64_t ld, int64_t n, int64_t k, int64_t
 }
 
 void PackPanel(const float* from, int64_t ld, int64_t n, int64_t k, float* panel) {
-  for (int64_t p = 0; p < k; ++p) {
+  for (int64_t p = 0; p < k && n == kPanel; ++p) {
+    for (int64_t j = 0; j < kPanel; j += kLanes) {
+      FloatLanes v;
+      LoadLanes(from + p * ld + j, &v);
+      StoreLanes(v, panel + p * kPanel + j);
+    }
+  }
+  for (int64_t p = 0; p < k && n < kPanel; ++p) {
     std::copy(from + p * ld, from + p * ld + n, panel + p * kPanel);
     std::fill(panel + p * kPanel + n, panel + (p + 1) * kPanel, 0.f);
   }

@@ -5,8 +5,11 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <vector>
+
+#include "ops/lanes.h"
 
 namespace graphrun {
 
@@ -37,26 +40,63 @@ inline float ExpBelow80(float x) {
   return x < -87.3f ? 0.f : e * scale;
 }
 
-// Sixteen running values, combined in a fixed order: reductions that vectorise.
-inline constexpr int64_t kLanes = 16;
-
-inline float RowMax(const float* x, int64_t n) {
-  float lanes[kLanes];
-  std::fill(lanes, lanes + kLanes, -std::numeric_limits<float>::infinity());
-  int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) {
-    for (int64_t l = 0; l < kLanes; ++l) lanes[l] = x[i + l] > lanes[l] ? x[i + l] : lanes[l];
-  }
-  float most = -std::numeric_limits<float>::infinity();
-  for (const float lane : lanes) most = lane > most ? lane : most;
-  for (; i < n; ++i) most = x[i] > most ? x[i] : most;
-  return most;
+// One number of sixteen running values, combined in a fixed order: reductions that vectorise.
+template <typename F>
+float FoldLanes(const FloatLanes& lanes, F combine) {
+  using Eight = float __attribute__((vector_size(32)));
+  using Four = float __attribute__((vector_size(16)));
+  Eight eight[2];
+  std::memcpy(&eight, &lanes, sizeof(eight));
+  const Eight half = combine(eight[0], eight[1]);
+  Four four[2];
+  std::memcpy(&four, &half, sizeof(four));
+  const Four quarter = combine(four[0], four[1]);
+  return combine(combine(quarter[0], quarter[2]), combine(quarter[1], quarter[3]));
 }
 
 inline float SumLanes(const float* lanes) {
-  float half[kLanes / 2];
-  for (int64_t l = 0; l < kLanes / 2; ++l) half[l] = lanes[l] + lanes[l + kLanes / 2];
-  return ((half[0] + half[4]) + (half[2] + half[6])) + ((half[1] + half[5]) + (half[3] + half[7]));
+  FloatLanes v;
+  LoadLanes(lanes, &v);
+  return FoldLanes(v, [](auto a, auto b) { return a + b; });
+}
+
+// The largest of n numbers; take(i, &v) gives those from i on, sixteen or one. NaN is passed over;
+// -infinity where n is 0.
+template <typename F>
+float LargestOf(int64_t n, F take) {
+  const auto larger = [](auto a, auto b) { return b > a ? b : a; };
+  FloatLanes most = FloatLanes{} - std::numeric_limits<float>::infinity();
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    FloatLanes v;
+    take(i, &v);
+    most = larger(most, v);
+  }
+  float all = FoldLanes(most, larger);
+  for (; i < n; ++i) {
+    float v;
+    take(i, &v);
+    all = larger(all, v);
+  }
+  return all;
+}
+
+inline float RowMax(const float* x, int64_t n) {
+  return LargestOf(n, [=](int64_t i, auto* v) { std::memcpy(v, x + i, sizeof(*v)); });
+}
+
+// The largest of x[i] = scale x[i] + mask[i], which are written back; mask may be null.
+inline float RowScaleMax(float* x, int64_t n, float scale, const float* mask) {
+  return LargestOf(n, [=](int64_t i, auto* v) {
+    std::memcpy(v, x + i, sizeof(*v));
+    *v *= scale;
+    if (mask != nullptr) {
+      auto add = *v;
+      std::memcpy(&add, mask + i, sizeof(add));
+      *v += add;
+    }
+    std::memcpy(x + i, v, sizeof(*v));
+  });
 }
 
 // Calls term(i) for every i < n and adds what it gives.

@@ -5,6 +5,7 @@
 #include "ops/pair_panel.h"
 #include "ops/panel_product.h"
 #include "ops/softmax_rows.h"
+#include "ops/vector_math.h"
 #include "runtime/base/parallel.h"
 
 namespace graphrun {
@@ -117,9 +118,7 @@ class PanelAttention : public Kernel {
       float inverse[kRows];
       for (int64_t i = 0; i < count; ++i) {
         float* s = scores + i * ld;
-        for (int64_t j = 0; j < a_.keys; ++j) s[j] *= a_.scale;
-        AddMask(r, b, h, row + i, s);
-        inverse[i] = 1.f / RowExp(s, RowMax(s, a_.keys), s, a_.keys);
+        inverse[i] = 1.f / RowExp(s, ScaleMax(r, b, h, row + i, s), s, a_.keys);
         if constexpr (!std::is_same_v<T, float>) RoundRow(s, a_.keys, weights + i * ld);
       }
       T* y = r.output(0).mutable_data<T>();
@@ -131,24 +130,24 @@ class PanelAttention : public Kernel {
           const int64_t place =
               a_.merged ? (b * a_.queries + l) * a_.heads + h : (b * a_.heads + h) * a_.queries + l;
           T* to = y + place * a_.value_width + p * kPanel;
-          for (int64_t j = 0; j < n; ++j) to[j] = T(out[i * kPanel + j] * inverse[i]);
+          const float* from = out + i * kPanel;
+          const float share = inverse[i];
+          GR_INDEPENDENT
+          for (int64_t j = 0; j < n; ++j) to[j] = T(from[j] * share);
         }
       }
     }
   }
 
-  // Adds the mask's row of query l of head h of sample b.
-  void AddMask(RunContext& r, int64_t b, int64_t h, int64_t l, float* s) const {
-    if (!r.has_input(3)) return;
+  // Scales the scores of query l of head h of sample b and adds the mask's row; their largest.
+  float ScaleMax(RunContext& r, int64_t b, int64_t h, int64_t l, float* s) const {
+    if (!r.has_input(3)) return RowScaleMax(s, a_.keys, a_.scale, nullptr);
     const int64_t at = a_.mask.offset + b * a_.mask.batch + h * a_.mask.head + l * a_.mask.row;
-    const auto add = [&](const auto* m) {
-      for (int64_t j = 0; j < a_.keys; ++j) s[j] += static_cast<float>(m[j]);
-    };
-    if (r.input(3).dtype() == DType::kFloat32) {
-      add(r.input(3).data<float>() + at);
-    } else {
-      add(r.input(3).data<BFloat16>() + at);
-    }
+    if (r.input(3).dtype() == DType::kFloat32)
+      return RowScaleMax(s, a_.keys, a_.scale, r.input(3).data<float>() + at);
+    const BFloat16* mask = r.input(3).data<BFloat16>() + at;
+    for (int64_t j = 0; j < a_.keys; ++j) s[j] = s[j] * a_.scale + static_cast<float>(mask[j]);
+    return RowMax(s, a_.keys);
   }
 
   ViewAttentionCase a_;

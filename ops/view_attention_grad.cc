@@ -4,6 +4,7 @@
 
 #include "ops/panel_product.h"
 #include "ops/softmax_rows.h"
+#include "ops/vector_math.h"
 #include "runtime/base/parallel.h"
 
 namespace graphrun {
@@ -15,16 +16,16 @@ constexpr int64_t kRows = 64;  // queries that are worked on together
 
 int64_t Panels(int64_t n) { return (n + kPanel - 1) / kPanel; }
 
-// dS = P (dP - sum(P dP)) scale, written over dP.
-void SoftmaxBack(const float* p, int64_t n, float scale, float* dp) {
-  float lanes[kLanes] = {};
-  int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) {
-    for (int64_t l = 0; l < kLanes; ++l) lanes[l] += p[i + l] * dp[i + l];
+// s, e^(a row of scores - their largest), becomes P = s / sum(s); dp becomes dS = P (dP - sum(P
+// dP)) scale.
+void SoftmaxBack(float sum, int64_t n, float scale, float* s, float* dp) {
+  const float inverse = 1.f / sum;
+  const float dot = RowSum(n, [=](int64_t i) { return s[i] * dp[i]; }) * inverse;
+  GR_INDEPENDENT
+  for (int64_t j = 0; j < n; ++j) {
+    s[j] *= inverse;
+    dp[j] = s[j] * (dp[j] - dot) * scale;
   }
-  float dot = SumLanes(lanes);
-  for (; i < n; ++i) dot += p[i] * dp[i];
-  for (int64_t j = 0; j < n; ++j) dp[j] = p[j] * (dp[j] - dot) * scale;
 }
 
 // What one head is worked on in: floats from `base`, or their number.
@@ -89,14 +90,10 @@ class PanelAttentionGrad : public Kernel {
       PackTransposed(from + row * ld, ld, count, columns, 0, panel);
     }
   }
-  static void Unpack(const float* from, int64_t n, int64_t columns, float* to, int64_t ld) {
-    for (int64_t c = 0; c < columns; c += kPanel) {
-      const int64_t count = std::min(kPanel, columns - c);
-      for (int64_t i = 0; i < n; ++i) {
-        const float* row = from + c * n + i * kPanel;
-        std::copy(row, row + count, to + i * ld + c);
-      }
-    }
+  // The first `columns` of a panel of n rows, which will be `ld` apart.
+  static void Unpack(const float* panel, int64_t n, int64_t columns, float* to, int64_t ld) {
+    for (int64_t i = 0; i < n; ++i)
+      std::copy(panel + i * kPanel, panel + i * kPanel + columns, to + i * ld);
   }
 
   void Head(RunContext& r, int64_t b, int64_t h, const Room& m) const {
@@ -123,36 +120,42 @@ class PanelAttentionGrad : public Kernel {
       }
       for (int64_t i = 0; i < count; ++i) {
         float* s = m.p + i * ld;
-        for (int64_t j = 0; j < a.keys; ++j) s[j] *= a.scale;
-        if (mask != nullptr) {
-          const float* add = mask + (row + i) * a.mask.row;
-          for (int64_t j = 0; j < a.keys; ++j) s[j] += add[j];
-        }
-        const float inverse = 1.f / RowExp(s, RowMax(s, a.keys), s, a.keys);
-        for (int64_t j = 0; j < a.keys; ++j) s[j] *= inverse;
-        SoftmaxBack(s, a.keys, a.scale, m.dp + i * ld);
+        const float* add = mask == nullptr ? nullptr : mask + (row + i) * a.mask.row;
+        const float most = RowScaleMax(s, a.keys, a.scale, add);
+        SoftmaxBack(RowExp(s, most, s, a.keys), a.keys, a.scale, s, m.dp + i * ld);
       }
       PackColumns(rows, a.q.row, count, a.width, m.queries);
       PackColumns(gradients, g_.dy.row, count, a.value_width, m.gradients);
-      // dK and dV grow by this block's share; dQ is whole.
-      const auto add = [&](const float* left, const float* panels, int64_t columns, float* sum) {
+      // dK and dV grow by this block's share, the last one where they belong; dQ is whole.
+      const bool last = row + count == a.queries;
+      const auto add = [&](const float* left, const float* panels, int64_t columns, float* sum,
+                           float* end, int64_t end_ld) {
         for (int64_t c = 0; c < columns; c += kPanel) {
-          float* to = sum + c * a.keys;
-          PanelProduct(a.keys, {{left, 1, count, ld}}, panels + c * count, row > 0 ? to : nullptr,
-                       kPanel, to, kPanel);
+          float* panel = sum + c * a.keys;
+          const float* start = row > 0 ? panel : nullptr;
+          const PanelFactor factor{left, 1, count, ld};
+          if (last && columns - c >= kPanel) {
+            PanelProduct(a.keys, {factor}, panels + c * count, start, kPanel, end + c, end_ld);
+            continue;
+          }
+          PanelProduct(a.keys, {factor}, panels + c * count, start, kPanel, panel, kPanel);
+          if (last) Unpack(panel, a.keys, columns - c, end + c, end_ld);
         }
       };
-      add(m.dp, m.queries, a.width, m.dk);
-      add(m.p, m.gradients, a.value_width, m.dv);
+      add(m.dp, m.queries, a.width, m.dk, out(1, g_.dk), g_.dk.row);
+      add(m.p, m.gradients, a.value_width, m.dv, out(2, g_.dv), g_.dv.row);
       float* dq = out(0, g_.dq) + row * g_.dq.row;
       for (int64_t c = 0; c < a.width; c += kPanel) {
-        PanelProduct(count, {{m.dp, ld, a.keys}}, m.key_columns + c * a.keys, nullptr, 0, m.tile,
-                     kPanel);
-        Unpack(m.tile, count, std::min(kPanel, a.width - c), dq + c, g_.dq.row);
+        const PanelFactor factor{m.dp, ld, a.keys};
+        const float* panel = m.key_columns + c * a.keys;
+        if (a.width - c >= kPanel) {
+          PanelProduct(count, {factor}, panel, nullptr, 0, dq + c, g_.dq.row);
+          continue;
+        }
+        PanelProduct(count, {factor}, panel, nullptr, 0, m.tile, kPanel);
+        Unpack(m.tile, count, a.width - c, dq + c, g_.dq.row);
       }
     }
-    Unpack(m.dk, a.keys, a.width, out(1, g_.dk), g_.dk.row);
-    Unpack(m.dv, a.keys, a.value_width, out(2, g_.dv), g_.dv.row);
   }
 
   ViewAttentionGradCase g_;
