@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # recipes.sh GRAPHRUN MNIST: trains models/mnist_*.txtpb on the four files in the folder MNIST and holds the best test
-# accuracy of each to what it must reach; where the processor multiplies in bf16, two of them again so, within 0.2 points
-# of what f32 reached. Prints a line for each and a total.
+# accuracy of each to what it must reach; where the processor multiplies in bf16, two of them in bf16 too, to 0.2 points
+# below what f32 reached. Prints a line for each and a total.
 set -euo pipefail
 graphrun=$(realpath "$1")
 data=$(realpath "$2")

@@ -105,7 +105,6 @@ TEST_P(ConvPairsTest, SumsAreTheExactOnesToTheRoundingsOfF32) {
 TEST_P(ConvPairsTest, LayoutsAndThreadsChangeNoBit) {
   if (!pairs::IsBuilt()) GTEST_SKIP() << "built without AVX-512 BF16";
   const Case& s = GetParam();
-  if (s.inputs % 16 != 0 || s.outputs % 16 != 0) GTEST_SKIP() << "no whole blocks";
   const auto gradient = [&](int64_t run, int threads) {
     const auto arranged = [&](const Dims& dims, uint32_t seed, ChannelRuns* r) {
       const int64_t size = run == 0 ? dims[1] : run;
@@ -132,7 +131,9 @@ TEST_P(ConvPairsTest, LayoutsAndThreadsChangeNoBit) {
   const auto one = gradient(0, 1);
   EXPECT_GT(*std::max_element(one.begin(), one.end()), 0);
   EXPECT_EQ(one, gradient(0, 3));
-  EXPECT_EQ(one, gradient(16, 2));
+  if (s.inputs % 16 == 0 && s.outputs % 16 == 0) {
+    EXPECT_EQ(one, gradient(16, 2)) << "in blocks";
+  }
 }
 
 // An odd number of positions, rests of channels on both sides, pads wider than the window, steps,
