@@ -86,22 +86,22 @@ bool WinogradIsOff() {
 
 bool WinogradPays(const ConvShape& s) {
   const auto sizes = SizesOf(s);
-  return sizes && winograd::ConvolvePays(*sizes);
+  return sizes && winograd::ConvolvePays(*sizes, winograd::Weights::kPlain);
 }
 
 std::unique_ptr<Kernel> WinogradConv(PrepareContext& c, const ConvShape& s,
                                      const PostOp& activation, int added) {
   const auto sizes = SizesOf(s);
   winograd::Epilogue epilogue;
-  if (!sizes || !winograd::ConvolvePays(*sizes) || !IsFloat32(c, {0, 1, 2, added}) ||
-      !ReadBounds(activation, &epilogue)) {
+  if (!sizes || !IsFloat32(c, {0, 1, 2, added}) || !ReadBounds(activation, &epilogue)) {
     return nullptr;
   }
   const Sizes z = *sizes;
-  const int threads = c.threads();
   const bool packs = c.constant(1) != nullptr && !winograd::TransformsAsItGoes(z);
   const winograd::Weights form =
       packs ? winograd::Weights::kTransformed : winograd::Weights::kPlain;
+  if (!winograd::ConvolvePays(z, form)) return nullptr;
+  const int threads = c.threads();
   c.Want(0, Blocks(c.input_dims(0)));
   c.Want(1, packs ? WinogradWeights(WeightDims(s)) : WeightBlocks(WeightDims(s)));
   if (added >= 0) c.Want(added, Blocks(c.output_dims(0)));
@@ -123,9 +123,9 @@ std::unique_ptr<Kernel> WinogradConvBackwardData(PrepareContext& c, const ConvSh
   const auto sizes = SizesOf(s);
   if (!sizes || !IsFloat32(c, {0, 1})) return nullptr;
   const Sizes z = sizes->Reversed();
-  if (!winograd::ConvolvePays(z)) return nullptr;
-  const int threads = c.threads();
   const winograd::Weights form = winograd::Weights::kTurned;
+  if (!winograd::ConvolvePays(z, form)) return nullptr;
+  const int threads = c.threads();
   c.Want(0, Blocks(c.input_dims(0)));
   c.Want(1, WeightBlocks(WeightDims(s)));
   c.Make(0, Blocks(c.output_dims(0)));

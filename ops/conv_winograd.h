@@ -19,7 +19,7 @@ std::unique_ptr<Kernel> WinogradConv(PrepareContext& c, const ConvShape& s,
 std::unique_ptr<Kernel> WinogradConvBackwardData(PrepareContext& c, const ConvShape& s);
 std::unique_ptr<Kernel> WinogradConvBackwardWeights(PrepareContext& c, const ConvShape& s);
 
-// Whether WinogradConv fits f32 of these sizes and pays.
+// Whether WinogradConv fits f32 of these sizes and pays even where it transforms the weights.
 bool WinogradPays(const ConvShape& s);
 
 // The layout of constant weights that WinogradConv wants.

@@ -25,7 +25,9 @@ bool Pays(const Sizes& s, double product, double transforms, double weights) {
   return IsBuilt() && 1.1 * (tiles * (product + transforms * channels) + weights) < direct;
 }
 
-bool ConvolvePays(const Sizes& s) { return Pays(s, 43, 750, 1000); }
+bool ConvolvePays(const Sizes& s, Weights form) {
+  return Pays(s, 43, 750, form == Weights::kTransformed ? 300 : 1000);
+}
 
 int64_t WeightFloats(int64_t inputs, int64_t outputs) { return 36 * inputs * outputs; }
 

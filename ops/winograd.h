@@ -35,7 +35,6 @@ bool IsBuilt();
 // Direct sums cost 9 for each output position and pair of channels; a tile costs `product` for its
 // sums and `transforms` for a pair of channels' transforms, and the weights cost `weights`.
 bool Pays(const Sizes& s, double product, double transforms, double weights);
-bool ConvolvePays(const Sizes& s);
 
 // The form of a convolution's weights.
 enum class Weights {
@@ -43,6 +42,9 @@ enum class Weights {
   kTurned,       // of the convolution whose gradient by the input this is: OIhw16i16o of its axes
   kTransformed,  // by TransformWeights
 };
+
+// Transformed weights cost less than those that are transformed at each run.
+bool ConvolvePays(const Sizes& s, Weights form);
 
 // Whether Convolve transforms plain weights as it goes: where there are few tiles, it reads a
 // quarter of what it would read of transformed ones. It then takes no transformed weights.

@@ -136,6 +136,20 @@ INSTANTIATE_TEST_SUITE_P(Shapes, WinogradTest,
                                          Shape3x3{1, 32, 32, 34, 33, {4, 3, 0, 5}},
                                          Shape3x3{3, 64, 48, 29, 30}));
 
+TEST(WinogradKernelTest, OneSmallImagePaysWhereTheWeightsAreTransformedBefore) {
+  if (!winograd::IsBuilt()) GTEST_SKIP() << "built without AVX-512";
+  winograd::Sizes s;
+  s.batch = 1;
+  s.inputs = 32;
+  s.outputs = 64;
+  s.in_h = s.in_w = s.out_h = s.out_w = 14;
+  s.pad_h = s.pad_w = 1;
+  EXPECT_TRUE(winograd::ConvolvePays(s, winograd::Weights::kTransformed));
+  EXPECT_FALSE(winograd::ConvolvePays(s, winograd::Weights::kPlain));
+  s.in_h = s.in_w = s.out_h = s.out_w = 5;  // four tiles for little more than one
+  EXPECT_FALSE(winograd::ConvolvePays(s, winograd::Weights::kTransformed));
+}
+
 TEST(WinogradKernelTest, ThreadsChangeNoBit) {
   if (!winograd::IsBuilt()) GTEST_SKIP() << "built without AVX-512";
   for (const int64_t channels : {48, 144}) {
