@@ -47,16 +47,28 @@ Family FamilyOf(DType dtype, const Dims& dims, const Layout& layout) {
   return Family::kAny;
 }
 
+bool HasTiles() {
+  constexpr unsigned kTiles = 0x200;  // part of every instruction set with AMX, in all versions
+  return (static_cast<unsigned>(dnnl::get_effective_cpu_isa()) & kTiles) != 0;
+}
+
+// What is fast where the neighbours leave the choice. AMX wants channels last; without it, bf16
+// inference over many channels takes 0.86 to 0.94 of the time with blocks of them.
+Family PreferredFamily(DType dtype, const Dims& x, const Dims& y, bool constant) {
+  if (dtype == DType::kFloat32) return constant && x[0] == 1 ? Family::kAny : Family::kBlocks;
+  const bool blocks = dtype == DType::kBFloat16 && constant && y[1] >= 64 && !HasTiles();
+  return blocks ? Family::kBlocks : Family::kChannelsLast;
+}
+
 // Pairs of formats for the side with the input channels and the side with the output channels, best
 // first. `arriving` are the layouts that the two tensors have now (row-major where nobody has
 // decided).
 std::vector<std::pair<Md, Md>> Candidates(DType dtype, const Dims& x, const Dims& y,
                                           const Layout& x_layout, const Layout& y_layout,
-                                          bool single, DType y_dtype = DType::kUndefined) {
+                                          bool constant, DType y_dtype = DType::kUndefined) {
   if (y_dtype == DType::kUndefined) y_dtype = dtype;
   const Family x_family = FamilyOf(dtype, x, x_layout), y_family = FamilyOf(dtype, y, y_layout);
-  Family preferred = dtype == DType::kFloat32 ? Family::kBlocks : Family::kChannelsLast;
-  if (dtype == DType::kFloat32 && single) preferred = Family::kAny;
+  Family preferred = PreferredFamily(dtype, x, y, constant);
   for (const Family family : {x_family, y_family}) {
     if (family == Family::kBlocks || family == Family::kChannelsLast) preferred = family;
   }
@@ -217,8 +229,7 @@ absl::StatusOr<std::unique_ptr<Kernel>> OneDnnConv(PrepareContext& c, const Conv
                                  algorithm);
     };
   };
-  const auto pairs = Candidates(dtype, x, y, Known(c.input_layout(0)), Layout(),
-                                constant && s.batch == 1, y_dtype);
+  const auto pairs = Candidates(dtype, x, y, Known(c.input_layout(0)), Layout(), constant, y_dtype);
   onednn::Pd<dnnl::convolution_forward> pd;
   if (winograd) {
     const Md blocks = onednn::ChannelBlocks(dtype, x);
