@@ -70,13 +70,17 @@ int64_t MeasuredModel::samples() const {
   return 1;
 }
 
+std::vector<FlagSpec> TrainingStepFlags() {
+  return {{"train", "", "a training step instead of a run"},
+          {"optimizer", "NAME", "with --train (sgd)"},
+          {"loss", "NAME", "with --train (auto)"},
+          {"recompute", "WHAT",
+           "with --train: activations that the gradient makes again instead of keeping them (off, "
+           "cheap, all)"}};
+}
+
 std::vector<FlagSpec> MeasureFlags() {
-  std::vector<FlagSpec> flags = {{"train", "", "a training step instead of a run"},
-                                 {"optimizer", "NAME", "with --train (sgd)"},
-                                 {"loss", "NAME", "with --train (auto)"},
-                                 {"recompute", "WHAT",
-                                  "with --train: activations that the gradient makes again "
-                                  "instead of keeping them (off, cheap, all)"}};
+  std::vector<FlagSpec> flags = TrainingStepFlags();
   for (const FlagSpec& f : InputFlags()) flags.push_back(f);
   for (const FlagSpec& f : SessionFlags()) flags.push_back(f);
   return flags;

@@ -22,7 +22,9 @@ struct MeasuredModel {
   absl::Status Run() { return session->Run(absl::Span<const Datum>(inputs)); }
 };
 
-// --train, --optimizer, --loss, and those of inputs and sessions.
+// --train, --optimizer, --loss, --recompute.
+std::vector<FlagSpec> TrainingStepFlags();
+// The same, and those of inputs and sessions.
 std::vector<FlagSpec> MeasureFlags();
 // The model that argument 0 names. Errors: kUsage, kModel.
 absl::StatusOr<MeasuredModel> OpenMeasured(const Flags& flags);

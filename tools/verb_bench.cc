@@ -9,6 +9,7 @@
 #include "runtime/base/file.h"
 #include "runtime/base/status.h"
 #include "runtime/base/text.h"
+#include "runtime/exec/planned_memory.h"
 #include "runtime/report/json.h"
 #include "tools/measured_model.h"
 #include "tools/model_inputs.h"
@@ -104,8 +105,10 @@ void ReportJson(const Flags& flags, const Result& r) {
   json.Field("samples_per_second", static_cast<double>(r.samples) / t.mean);
   json.Field("multiply_adds", r.profile.multiply_adds()).Field("gflops", 2e-9 * r.rate());
   if (r.peak > 0) json.Field("peak_gflops", 2e-9 * r.peak).Field("peak_share", r.share_of_peak());
-  json.Field("planned_bytes", r.plan->arena_bytes());
-  json.Field("constant_bytes", r.plan->constant_bytes()).Field("peak_bytes", PeakMemory());
+  const PlannedMemory memory = MemoryOf(*r.plan);
+  json.Field("planned_bytes", memory.total()).Field("arena_bytes", memory.arena);
+  json.Field("constant_bytes", memory.constants).Field("state_bytes", memory.states);
+  json.Field("output_bytes", memory.outputs).Field("peak_bytes", PeakMemory());
   json.Field("steps", r.plan->steps().size()).Key("operators").BeginArray();
   for (const Profile::OpShare& share : r.profile.ByOperator()) {
     json.BeginObject().Field("op", share.op).Field("steps", share.steps);
@@ -146,8 +149,10 @@ void Report(const Flags& flags, const Result& r) {
               : "",
           "\n");
   }
-  Print("memory      ", HumanBytes(r.plan->arena_bytes()), " planned, ",
-        HumanBytes(r.plan->constant_bytes()), " constants, ", HumanBytes(PeakMemory()),
+  const PlannedMemory memory = MemoryOf(*r.plan);
+  Print("memory      ", HumanBytes(memory.total()), " planned (", HumanBytes(memory.arena),
+        " arena, ", HumanBytes(memory.constants), " constants, ", HumanBytes(memory.states),
+        " states, ", HumanBytes(memory.outputs), " outputs), ", HumanBytes(PeakMemory()),
         " peak of the process\n");
   Print("\n", r.profile.OperatorTable(flags.On("profile") ? 0 : 8));
   if (flags.On("profile")) Print("\n", r.profile.ToString(0));

@@ -95,6 +95,20 @@ TEST(ModelVerbsTest, InspectPlanAndCoverageDescribeTheModel) {
   EXPECT_THAT(RunGraphrun({"coverage", model}).out, HasSubstr("3 of 3 nodes"));
 }
 
+TEST(ModelVerbsTest, APlanOfATrainingStepSaysWhatFillsItsMemory) {
+  const std::string model = Mlp();
+  const CommandResult r =
+      RunGraphrun({"plan", model, "--batch", "64", "--train", "--optimizer", "adam", "--memory"});
+  ASSERT_EQ(r.exit_code, 0) << r.err;
+  EXPECT_THAT(r.out, testing::StartsWith("memory: "));
+  EXPECT_THAT(r.out, HasSubstr(" states, "));
+  EXPECT_THAT(r.out, HasSubstr("the arena is fullest at step "));
+  EXPECT_THAT(RunGraphrun({"plan", model, "--train", "--json"}).out, HasSubstr("\"peak\": {"));
+  EXPECT_THAT(RunGraphrun({"plan", model, "--optimizer", "adam"}).err,
+              HasSubstr("give --train too"));
+  EXPECT_THAT(RunGraphrun({"bench", model, "--runs", "1"}).out, HasSubstr(" planned ("));
+}
+
 TEST(ModelVerbsTest, KernelsAreMeasuredOnceAndTheirFileIsRead) {
   const std::string file = TempPath("kernels.txt"), model = Mlp();
   (void)RemoveFile(file);
