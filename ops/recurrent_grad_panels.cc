@@ -59,6 +59,7 @@ RecurrentGradPanels<T>::RecurrentGradPanels(const RecurrentCase& k, int threads)
       wide_((k.hidden + kPanel - 1) / kPanel),
       wide_input_((k.input + kPanel - 1) / kPanel),
       step_rows_(RoundedUp(k.batch, PanelsOf<T>::kTogether)),
+      block_(std::clamp<int64_t>(PanelsOf<T>::kDepth / step_rows_, 1, k.steps)),
       first_of_r_(gru_ ? 1 : 0),
       slots_of_r_(k.gates) {
   const int64_t step = 2 * k.batch * k.hidden * 4 * k.hidden;
@@ -75,8 +76,8 @@ typename RecurrentGradPanels<T>::Work RecurrentGradPanels<T>::WorkAt(bool dx, vo
   m.dc = layout.Take<float>(wide_ * k_.batch * kPanel);
   m.sums = layout.Take<float>(wide_ * 4 * kPanel);
   m.rows = layout.Take<T>((dx ? k_.steps : 2) * k_.batch * row_);
-  m.columns = layout.Take<T>(4 * column_rows() * spread_);
-  m.operands = layout.Take<T>(panels * column_rows() * kPanel);
+  m.columns = layout.Take<T>(4 * block_rows() * spread_);
+  m.operands = layout.Take<T>(2 * panels * block_rows() * kPanel);
   m.products = layout.Take<float>(panels * 4 * spread_ * kPanel);
   m.input = layout.Take<T>(dx ? wide_input_ * k_.gates * spread_ * kPanel : 0);
   m.bytes = layout.bytes();
@@ -101,9 +102,11 @@ void RecurrentGradPanels<T>::Run(const Backward& g, void* scratch) const {
       for (int64_t s = k_.steps; s-- > 0;) {
         // A step that others still read is two barriers away from being written again.
         T* rows = m.rows + (dx ? At(s, d) : s % 2) * batch * row_;
+        if (InBlock(s) == 0) PackOperands(team, g, d, s, m);
         Derivatives(team, g, d, s, rows, m);
         team.Wait();
-        for (int64_t p = team.begin(wide_); p < team.end(wide_); ++p) {
+        const bool wanted = s > 0 || g.dh0 != nullptr;
+        for (int64_t p = team.begin(wide_); wanted && p < team.end(wide_); ++p) {
           float* to = m.dh + p * batch * kPanel;
           for (int64_t at = 0; at < depth; at += kDepth) {
             const Factor factor{rows + first_of_r_ * spread_ + at, row_,
@@ -112,11 +115,9 @@ void RecurrentGradPanels<T>::Run(const Backward& g, void* scratch) const {
                                  gru_ || at > 0 ? to : nullptr, kPanel, to, kPanel);
           }
         }
+        if (InBlock(s) == block_ - 1 || s == 0) WeightGradients(team, g, d, s, m);
       }
       Finish(team, g, d, m);
-      PackOperands(team, g, d, m);
-      team.Wait();
-      WeightGradients(team, g, d, m);
       if (dx) InputGradient(team, g, d, m);
       team.Wait();
     }
@@ -165,7 +166,7 @@ void RecurrentGradPanels<T>::Derivatives(Team& team, const Backward& g, int d, i
   const int64_t first = team.begin(wide_) * kPanel, last = std::min(team.end(wide_) * kPanel, h);
   for (int64_t unit = first; unit < last; unit += kUnits) {
     const int64_t p = unit / kPanel, within = unit % kPanel, n = std::min(kUnits, h - unit);
-    T* columns = m.columns + (unit / kUnits * column_rows() + t * step_rows_) * kUnits;
+    T* columns = m.columns + (unit / kUnits * block_rows() + InBlock(s) * step_rows_) * kUnits;
     BackRow row;
     row.sums = m.sums + p * 4 * kPanel + within;
     for (int64_t b = 0; b < batch; b += kTogether) {
@@ -200,7 +201,7 @@ void RecurrentGradPanels<T>::Derivatives(Team& team, const Backward& g, int d, i
       }
       for (int slot = 0; slot < 4; ++slot) {
         StoreTogether(dz + slot * kTogether * kUnits,
-                      columns + (slot * chunks_ * column_rows() + b) * kUnits);
+                      columns + (slot * chunks_ * block_rows() + b) * kUnits);
       }
     }
   }
@@ -230,70 +231,76 @@ void RecurrentGradPanels<T>::Finish(Team& team, const Backward& g, int d, const 
   }
 }
 
+// What the steps of the block that begins with step s read. It is written while others may still
+// read the block before.
 template <typename T>
-void RecurrentGradPanels<T>::PackOperands(Team& team, const Backward& g, int d,
+void RecurrentGradPanels<T>::PackOperands(Team& team, const Backward& g, int d, int64_t s,
                                           const Work& m) const {
   const int64_t h = k_.hidden, batch = k_.batch, panels = wide_ + wide_input_;
   for (int64_t p = team.begin(panels); p < team.end(panels); ++p) {
-    T* to = m.operands + p * column_rows() * kPanel;
+    T* to = OperandsOf(s, m) + p * block_rows() * kPanel;
     const int64_t columns = p < wide_ ? h : k_.input, first = (p < wide_ ? p : p - wide_) * kPanel;
-    const int64_t n = std::min(kPanel, columns - first);
-    for (int64_t s = 0; s < k_.steps; ++s) {
-      const int64_t t = At(s, d);
+    const int64_t n = std::min(kPanel, columns - first), last = std::max<int64_t>(s - block_, -1);
+    for (int64_t now = s; now > last; --now, to += step_rows_ * kPanel) {
+      const int64_t t = At(now, d);
       const T* from = g.x + t * batch * columns;
       if (p < wide_) {
-        from = s > 0             ? g.y + StateAt(Before(t, d), d)
+        from = now > 0           ? g.y + StateAt(Before(t, d), d)
                : g.h0 == nullptr ? nullptr
                                  : g.h0 + d * batch * h;
       }
-      T* block = to + t * step_rows_ * kPanel;
       if (from == nullptr) {
-        std::fill(block, block + step_rows_ * kPanel, T(0));
+        std::fill(to, to + step_rows_ * kPanel, T(0));
       } else {
-        PanelsOf<T>::PackRows(from + first, columns, n, batch, block);
+        PanelsOf<T>::PackRows(from + first, columns, n, batch, to);
       }
     }
   }
 }
 
-// dR and dW: each thread makes the rows of some units' gates, so many rows of the sums at a time
-// that the operand stays in the first-level cache. Sums are f32: in the gradient itself where it
-// can hold them, else in m.products.
+// The share of the block that ends with step s in the rows of dR and dW that belong to this
+// thread's units, so many rows of the sums at a time that the operand stays in the first-level
+// cache. Sums are f32: in the gradient itself where it can hold them, else in m.products.
 template <typename T>
-void RecurrentGradPanels<T>::WeightGradients(Team& team, const Backward& g, int d,
+void RecurrentGradPanels<T>::WeightGradients(Team& team, const Backward& g, int d, int64_t s,
                                              const Work& m) const {
   using Factor = typename PanelsOf<T>::Factor;
   constexpr int64_t kTogether = PanelsOf<T>::kTogether, kDepth = PanelsOf<T>::kDepth;
-  const int64_t h = k_.hidden, rows = column_rows(), all = 4 * chunks_;
+  constexpr int64_t kChunks = kPanel / kUnits;
+  const int64_t h = k_.hidden, rows = (InBlock(s) + 1) * step_rows_;
+  const int64_t begin = team.begin(wide_) * kChunks;
+  const int64_t count = std::min(team.end(wide_) * kChunks, chunks_) - begin;
+  const bool first_block = s + block_ >= k_.steps;
   for (int64_t depth = 0; depth < rows; depth += kDepth) {
     const int64_t k = std::min(kDepth, rows - depth);
-    const bool last = depth + k == rows;
+    const bool starts = first_block && depth == 0, ends = s == 0 && depth + k == rows;
     for (int64_t p = 0; p < wide_ + wide_input_; ++p) {
       const bool of_r = p < wide_;
       const int64_t columns = of_r ? h : k_.input, first = (of_r ? p : p - wide_) * kPanel;
       const int64_t n = std::min(kPanel, columns - first);
+      const T* operand = OperandsOf(s, m) + (p * block_rows() + depth) * kPanel;
       T* base = of_r ? g.dr : g.dw;
       if (base == nullptr) continue;
-      for (int64_t c = team.begin(all); c < team.end(all); ++c) {
-        const int gate = (!gru_ ? kLstmGates : of_r ? kGruOfR : kGruOfW)[c / chunks_];
+      for (int64_t i = 0; i < 4 * count; ++i) {
+        const int64_t slot = i / count, chunk = begin + i % count, unit = chunk * kUnits;
+        const int gate = (!gru_ ? kLstmGates : of_r ? kGruOfR : kGruOfW)[slot];
         if (gate < 0) continue;
-        const int64_t unit = c % chunks_ * kUnits, units = std::min(kUnits, h - unit);
+        const int64_t units = std::min(kUnits, h - unit), c = slot * chunks_ + chunk;
         T* to = base + ((d * k_.gates + gate) * h + unit) * columns + first;
-        float* sum = m.products + (p * all + c) * kUnits * kPanel;
+        float* sum = m.products + (p * 4 * chunks_ + c) * kUnits * kPanel;
         int64_t ld = kPanel;
         bool copied = true;
         if constexpr (std::is_same_v<T, float>) {
           if (n == kPanel) sum = to, ld = columns, copied = false;
         }
-        const Factor factor{m.columns + (c * rows + depth) * kUnits, kTogether, k,
+        const Factor factor{m.columns + (c * block_rows() + depth) * kUnits, kTogether, k,
                             kTogether * kUnits};
-        PanelsOf<T>::Product(units, {factor}, m.operands + (p * rows + depth) * kPanel,
-                             depth > 0 ? sum : nullptr, ld, sum, ld);
-        for (int64_t i = 0; last && copied && i < units; ++i) {
+        PanelsOf<T>::Product(units, {factor}, operand, starts ? nullptr : sum, ld, sum, ld);
+        for (int64_t row = 0; ends && copied && row < units; ++row) {
           int64_t j = 0;
           for (; j + kUnits <= n; j += kUnits)
-            StoreUnits(sum + i * kPanel + j, kUnits, to + i * columns + j);
-          StoreUnits(sum + i * kPanel + j, n - j, to + i * columns + j);
+            StoreUnits(sum + row * kPanel + j, kUnits, to + row * columns + j);
+          StoreUnits(sum + row * kPanel + j, n - j, to + row * columns + j);
         }
       }
     }
