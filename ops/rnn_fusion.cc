@@ -42,6 +42,8 @@ absl::Status Keep(Graph& graph, const OpRegistry& registry, Node* node, const ch
   }
   graph.Erase(node);
   for (Node* g : gradients) {
+    // Nobody wants the gradient of a model's input.
+    if (g->has_output(0) && graph.IsUnused(g->output(0))) graph.OmitOutput(g, 0);
     while (g->num_inputs() < 11) graph.AppendInput(g, nullptr);
     for (const int o : {0, lstm ? 3 : 2, 4}) {
       if (o < kept->num_outputs()) graph.AppendInput(g, kept->output(o));

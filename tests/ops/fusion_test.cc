@@ -286,6 +286,19 @@ TEST_F(FusionTest, RecurrentTrainingKeepsItsGatesForTheGradient) {
   EXPECT_EQ(kept, HasPanelProducts() ? 2 : 0);
 }
 
+TEST_F(FusionTest, RecurrentGradientsLeaveOutThatOfTheModelsInput) {
+  Expr x = Input("x", {3, 2, 4}), w = Input("w", {1, 20, 4}), r = Input("r", {1, 20, 5});
+  Expr y = builder_.Ops("LSTM", {x, w, r}, 1, {{"hidden_size", 5}})[0];
+  Expr loss = ReduceSum(Square(y), {}, false);
+  const auto gradients = AppendGradients(graph_, registry_, loss.value(), {w.value(), r.value()});
+  ASSERT_TRUE(gradients.ok()) << gradients.status().message();
+  for (Value* g : *gradients) graph_.AddOutput(g);
+  Fuse();
+  for (const auto& node : graph_.nodes()) {
+    if (node->op_type() == "LSTMGrad") EXPECT_EQ(node->has_output(0), !HasPanelProducts());
+  }
+}
+
 TEST_F(FusionTest, ConvolutionsTakeThePoolingBehindThem) {
   Expr y = builder_.Op("Conv", {Input("x", {2, 3, 9, 8}), Constant({4, 3, 3, 3}, -0.5f)});
   y = builder_.Op("Relu", {y});
