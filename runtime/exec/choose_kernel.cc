@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_replace.h"
-#include "runtime/base/parallel.h"
+#include "runtime/base/threads_scope.h"
 
 namespace graphrun {
 namespace {
@@ -62,15 +62,6 @@ absl::StatusOr<KernelCandidate> Prepared(const OpDef::NamedKernel& named, MakePr
   return candidate;
 }
 
-class ThreadsWhileMeasuring {
- public:
-  explicit ThreadsWhileMeasuring(int threads) : before_(NumThreads()) { SetNumThreads(threads); }
-  ~ThreadsWhileMeasuring() { SetNumThreads(before_); }
-
- private:
-  int before_;
-};
-
 }  // namespace
 
 size_t FastestKernel(const std::vector<double>& seconds) {
@@ -117,7 +108,7 @@ absl::StatusOr<ChosenKernel> ChooseKernel(const Node& node, const OpDef& def,
   ChosenKernel chosen;
   size_t best = 0;
   if (candidates.size() > 1) {
-    const ThreadsWhileMeasuring scope(threads);
+    const ThreadsScope scope(threads);
     const std::vector<double> seconds = MeasureKernels(node, def, registry, candidates, at_hand);
     best = FastestKernel(seconds);
     for (size_t c = 0; c < candidates.size(); ++c)

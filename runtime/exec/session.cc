@@ -8,7 +8,7 @@
 #include <chrono>
 #include <cstring>
 
-#include "runtime/base/parallel.h"
+#include "runtime/base/threads_scope.h"
 #include "runtime/exec/forget_states.h"
 #include "runtime/op/evaluate.h"
 #include "runtime/op/infer.h"
@@ -280,6 +280,7 @@ absl::Status Session::RunInstance(Instance& instance, absl::Span<const Datum> in
   for (const auto& [slot, input] : instance.input_views) {
     instance.data[slot].tensor.Rebase(const_cast<void*>(inputs[input].tensor.raw()));
   }
+  const ThreadsScope threads(plan.threads());
   using Clock = std::chrono::steady_clock;
   const bool timed = profile_ != nullptr;
   const Clock::time_point begin = timed ? Clock::now() : Clock::time_point();

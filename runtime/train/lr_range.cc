@@ -5,9 +5,9 @@
 #include <limits>
 
 #include "absl/strings/str_cat.h"
+#include "runtime/base/threads_scope.h"
 #include "runtime/report/plot.h"
 #include "runtime/train/run_setup.h"
-#include "runtime/train/threads_scope.h"
 
 namespace graphrun {
 namespace {

@@ -7,6 +7,7 @@
 #include "absl/types/optional.h"
 #include "runtime/base/file.h"
 #include "runtime/base/text.h"
+#include "runtime/base/threads_scope.h"
 #include "runtime/report/metrics_log.h"
 #include "runtime/train/checkpoint.h"
 #include "runtime/train/chrome_trace.h"
@@ -16,7 +17,6 @@
 #include "runtime/train/run_folder.h"
 #include "runtime/train/run_setup.h"
 #include "runtime/train/save_policy.h"
-#include "runtime/train/threads_scope.h"
 
 namespace graphrun {
 namespace {
