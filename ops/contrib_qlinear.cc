@@ -107,6 +107,22 @@ void ConcatBody(BodyContext& b) {
 
 void QGemmBody(BodyContext& b) {
   Expr a = b.x(0), w = b.x(3);
+  const bool turned = b.Int("transB") != 0;
+  const Shape &ws = w.shape(), bias = b.has_input(6) ? b.x(6).shape() : Shape();
+  const bool by_rows = ws.is_concrete() && ws.rank() == 2 && b.has_input(7) &&
+                       b.Int("transA") == 0 && b.Float("alpha") == 1 &&
+                       (!b.has_input(6) || bias == Shape({ws[turned ? 0 : 1]}));
+  if (by_rows) {
+    // A product of matrices is a convolution of sequences of length 1, which rounds its own sums.
+    const Expr axes = b.builder().Constant(Tensor::Int64s({2}));
+    if (!turned) w = Transpose(w, {1, 0});
+    const Expr zero = b.has_input(8) ? b.x(8) : b.builder().Scalar(a.dtype(), 0);
+    Expr y = b.Op("QLinearConv",
+                  {b.Op("Unsqueeze", {a, axes}), b.x(1), b.x(2), b.Op("Unsqueeze", {w, axes}),
+                   b.x(4), b.x(5), b.x(7), zero, b.has_input(6) ? b.x(6) : Expr()});
+    b.Return(b.Op("Squeeze", {y, axes}));
+    return;
+  }
   if (b.Int("transA") != 0) a = Transpose(a, {1, 0});
   if (b.Int("transB") != 0) w = Transpose(w, {1, 0});
   Expr sum = b.Op("MatMulInteger", {a, w, b.x(2), b.x(5)});

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 #include <numeric>
 
 #include "ops/onednn.h"
@@ -105,6 +106,21 @@ struct PackedProduct {
   }
 };
 
+// Saturated<T>(value, zero) without calls or branches, so that loops become vector code.
+// REQUIRES: |zero| < 2^16.
+template <typename T>
+inline int32_t Clamped(double value, double zero) {
+  constexpr double kRound = 6755399441055744.0;  // 1.5 * 2^52: adding it rounds to an integer
+  constexpr double kFar = 1 << 20, kLow = static_cast<double>(std::numeric_limits<T>::lowest()),
+                   kHigh = static_cast<double>(std::numeric_limits<T>::max());
+  value = value < -kFar ? -kFar : value;
+  value = value > kFar ? kFar : value;
+  double q = (value + kRound) - kRound + zero;
+  q = q < kLow ? kLow : q;
+  q = q > kHigh ? kHigh : q;
+  return static_cast<int32_t>(q == q ? q : 0.0);
+}
+
 // What becomes of 32-bit sums [rows, columns], where the columns are output channels.
 struct Rounding {
   int64_t columns = 1;
@@ -139,25 +155,28 @@ struct Rounding {
       for (int64_t i = 0; i < n && bias != nullptr; ++i) {
         v[i] += static_cast<uint32_t>(bias[at + i]);
       }
-      T to[kChunk];  // of its own: bytes may alias everything else
-      const double z = zero;
       if constexpr (std::is_same_v<T, int32_t>) {
-        for (int64_t i = 0; i < n; ++i) to[i] = static_cast<int32_t>(v[i]);
-      } else if (a_scale_first) {
+        for (int64_t i = 0; i < n; ++i) y[r * columns + at + i] = static_cast<int32_t>(v[i]);
+        continue;
+      }
+      int32_t to[kChunk];
+      const double z = zero;
+      if (a_scale_first) {
         const double *s = scale.data() + at, by = a_scale, over = y_scale;
         for (int64_t i = 0; i < n; ++i) {
           const double sum = static_cast<int32_t>(v[i]);
-          to[i] = Saturated<T>(sum * (by * s[i]) / over, z);
+          to[i] = Clamped<T>(sum * (by * s[i]) / over, z);
         }
       } else {
         const double* s = scale.data() + at;
         const double factor = a_scale / y_scale;
         for (int64_t i = 0; i < n; ++i) {
           const double sum = static_cast<int32_t>(v[i]);
-          to[i] = Saturated<T>(sum * s[i] * factor, z);
+          to[i] = Clamped<T>(sum * s[i] * factor, z);
         }
       }
-      std::copy(to, to + n, y + r * columns + at);
+      T* out = y + r * columns + at;
+      for (int64_t i = 0; i < n; ++i) out[i] = static_cast<T>(to[i]);
     }
   }
 };
@@ -221,6 +240,32 @@ bool HasPads(const Window& w) {
          !std::all_of(w.pads_end.begin(), w.pads_end.end(), zero);
 }
 
+// A convolution of images of one place: the product of [N, C] and the filters [O, C].
+bool IsProduct(const ConvShape& s) {
+  return s.groups == 1 && s.in_size() == 1 && s.out_size() == 1 && s.kernel_size() == 1 &&
+         !HasPads(s.window);
+}
+
+absl::StatusOr<std::unique_ptr<Kernel>> ProductOfRows(PrepareContext& c, const ConvShape& s,
+                                                      const Int8Inputs& in,
+                                                      std::vector<int8_t>& weights, double zero,
+                                                      Rounding rounding) {
+  const int64_t k = s.inputs, n = s.outputs;
+  const auto pd = onednn::MatMul(
+      onednn::RowMajor(c.input_dtype(in.a), {s.batch, k}), onednn::Any(DType::kInt8, {k, n}), Md(),
+      onednn::RowMajor(DType::kInt32, {s.batch, n}), onednn::Attributes());
+  if (!pd || onednn::IsReference(*pd)) return nullptr;
+  const Md turned = onednn::Strided(DType::kInt8, {k, n}, {1, k});
+  GR_ASSIGN_OR_RETURN(Bytes packed, Packed(turned, weights, pd->weights_desc()));
+  if (packed == nullptr) return nullptr;
+  if (zero != 0) {
+    for (auto row = weights.begin(); row != weights.end(); row += k)
+      rounding.excess.push_back(static_cast<int32_t>(zero) * std::accumulate(row, row + k, 0));
+  }
+  return MakeInt8Kernel(c, in, PackedProduct<dnnl::matmul>(*pd, std::move(packed)),
+                        std::move(rounding), InfoOf(*pd));
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Kernel>> OneDnnInt8Conv(PrepareContext& c, const ConvShape& s,
@@ -239,6 +284,7 @@ absl::StatusOr<std::unique_ptr<Kernel>> OneDnnInt8Conv(PrepareContext& c, const 
   }
   auto weights = SignedWeights(c, in);
   if (!weights) return nullptr;
+  if (IsProduct(s)) return ProductOfRows(c, s, in, *weights, (*zero)[0], std::move(rounding));
   const auto describe = [&](int64_t batch) {
     Dims x_one = x, y_one = y;
     x_one[0] = y_one[0] = batch;

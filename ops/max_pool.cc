@@ -183,6 +183,13 @@ Made MakeFastMaxPool(PrepareContext& c, bool global) {
       });
     }
   });
+  DispatchDType(TypeList<uint8_t, int8_t>(), c.input_dtype(0), [&]<typename T>() {
+    if (r.run % kLanes != 0) return;
+    kernel = MakeKernel([=](RunContext& run) {
+      MaxPoolByteLanes(s, r, run.input(0).data<T>(), run.output(0).mutable_data<T>());
+      return absl::OkStatus();
+    });
+  });
   if (kernel == nullptr) return kernel;
   c.Want(0, r.LayoutOf(x));
   c.Make(0, r.LayoutOf(y));

@@ -137,6 +137,32 @@ void MaxPoolLanes(const Sliding& s, const ChannelRuns& r, const T* x, Change&& c
   });
 }
 
+// y of x in bytes, runs of whole lanes of channels.
+template <typename T>
+void MaxPoolByteLanes(const Sliding& s, const ChannelRuns& r, const T* x, T* y) {
+  const ByteLanes turn = ByteLanes{} + (std::is_signed_v<T> ? 0x80 : 0);  // signs, as unsigned ones
+  WithWindowSize(s, [&](auto height, auto width) {
+    ForPooledRows(s, r, [&](int64_t outer, int64_t od, int64_t oh) {
+      const T* plane = x + outer * s.in_size() * r.run;
+      T* to = y + ((outer * s.out[0] + od) * s.out[1] + oh) * s.out[2] * r.run;
+      for (int64_t ow = 0; ow < s.out[2]; ++ow) {
+        for (int64_t first = 0; first < r.run; first += kLanes, to += kLanes) {
+          ByteLanes best = {};
+          ForPlaces<decltype(height)::value, decltype(width)::value>(
+              s, r.run, od, oh, ow, [&](int64_t at, int32_t) {
+                ByteLanes v;
+                std::memcpy(&v, plane + at + first, sizeof(v));
+                v ^= turn;
+                best = v > best ? v : best;
+              });
+          best ^= turn;
+          std::memcpy(to, &best, sizeof(best));
+        }
+      }
+    });
+  });
+}
+
 // As above on any run, one element after the other.
 template <typename T>
 void MaxPoolPlain(const Sliding& s, const ChannelRuns& r, const T* x, T* y, uint8_t* places) {
