@@ -15,8 +15,9 @@ namespace {
 constexpr size_t kMaxSteps = 48;   // of one program
 constexpr size_t kMaxInputs = 64;  // of one program, constants included
 constexpr int kMaxArguments = 16;  // of one operator
-// Gradients that may wait for one update of all parameters; beyond that there are several updates.
-constexpr int64_t kMaxHeldBytes = int64_t{16} << 20;
+// Gradients that may wait for one update of all parameters; beyond that there are several updates,
+// each of at least so many bytes.
+constexpr int64_t kMaxHeldBytes = int64_t{16} << 20, kPartBytes = int64_t{4} << 20;
 
 bool IsConcrete(const Value* v) { return v->type().is_tensor() && v->shape().is_concrete(); }
 
@@ -396,7 +397,7 @@ absl::Status MergeFamily(Graph& graph, const UpdateTimes& times, const std::vect
     part.push_back(ready[i].second);
     bytes += GradientBytes(*ready[i].second);
     const bool last = i + 1 == ready.size();
-    if (!last && (bytes < kMaxHeldBytes || ready[i + 1].first == ready[i].first)) continue;
+    if (!last && (bytes < kPartBytes || ready[i + 1].first == ready[i].first)) continue;
     GR_RETURN_IF_ERROR(MergeUpdates(graph, part, times.Behind(ready[i].first)));
     part.clear();
     bytes = 0;

@@ -81,52 +81,68 @@ int64_t GradientTiles(const Sizes& s) {
   return chunks == 0 ? 0 : (s.tiles() + chunks - 1) / chunks;
 }
 
+// Blocks of output channels whose sums are kept at once: all where tiles come in several chunks,
+// which would be transformed again for each group, else an even number of them.
+int64_t GradientBlocks(const Sizes& s) {
+  constexpr int64_t kFloats = 5 * 1024 * 1024;
+  const int64_t blocks = s.outputs / kBlock, floats = WeightFloats(s.inputs, s.outputs);
+  if (GradientTiles(s) < s.tiles() || floats <= kFloats) return blocks;
+  const int64_t groups = std::min((floats + kFloats - 1) / kFloats, (blocks + 1) / 2);
+  return ((blocks + groups - 1) / groups + 1) / 2 * 2;
+}
+
 }  // namespace
 
 int64_t GradientFloats(const Sizes& s) {
   const int64_t rows = GradientTiles(s);
-  return WeightFloats(s.inputs, s.outputs) + Panel{s.inputs / kBlock, rows}.floats() +
-         Panel{s.outputs / kBlock, rows}.floats();
+  return WeightFloats(s.inputs, GradientBlocks(s) * kBlock) +
+         Panel{s.inputs / kBlock, rows}.floats() + Panel{s.outputs / kBlock, rows}.floats();
 }
 
 void WeightGradient(const Sizes& s, const float* x, const float* dy, float* dw, float* db,
                     float* scratch) {
-  const int64_t rows = GradientTiles(s), tiles = s.tiles();
+  const int64_t rows = GradientTiles(s), tiles = s.tiles(), kept = GradientBlocks(s);
   const Panel in = {s.inputs / kBlock, rows}, out = {s.outputs / kBlock, rows};
-  float* values = scratch + WeightFloats(s.inputs, s.outputs);
+  float* values = scratch + WeightFloats(s.inputs, kept * kBlock);
   float* gradients = values + in.floats();
-  const int64_t step = s.inputs * s.outputs, pairs = (out.blocks + 1) / 2;
-  for (int64_t first = 0; first < tiles; first += rows) {
-    const int64_t n = std::min(rows, tiles - first);
-    ParallelFor(n, 4, [&](int64_t begin, int64_t end) {
-      for (int64_t t = begin; t < end; ++t) {
-        TransformTile(s, first + t, x, in, 0, in.blocks, values + t * kBlock);
-        TransformGradientTile(s, first + t, dy, out, gradients + t * kBlock);
+  const int64_t step = s.inputs * kept * kBlock;
+  for (int64_t group = 0; group < out.blocks; group += kept) {
+    const int64_t blocks = std::min(kept, out.blocks - group), pairs = (blocks + 1) / 2;
+    for (int64_t first = 0; first < tiles; first += rows) {
+      const int64_t n = std::min(rows, tiles - first);
+      if (group == 0) {
+        ParallelFor(n, 4, [&](int64_t begin, int64_t end) {
+          for (int64_t t = begin; t < end; ++t) {
+            TransformTile(s, first + t, x, in, 0, in.blocks, values + t * kBlock);
+            TransformGradientTile(s, first + t, dy, out, gradients + t * kBlock);
+          }
+        });
       }
-    });
-    ParallelFor(kPlaces * pairs, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        const int64_t place = i / pairs, block = i % pairs * 2;
-        const float* a = values + place * in.place_step();
-        const float* b = gradients + place * out.place_step() + block * out.block_step();
-        float* c = scratch + place * step + block * s.inputs * kBlock;
-        if (block + 1 < out.blocks) {
-          MultiplyPlace<2>(n, in, a, b, out.block_step(), first > 0, c);
-        } else {
-          MultiplyPlace<1>(n, in, a, b, out.block_step(), first > 0, c);
+      ParallelFor(kPlaces * pairs, 1, [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) {
+          const int64_t place = i / pairs, block = i % pairs * 2;
+          const float* a = values + place * in.place_step();
+          const float* b =
+              gradients + place * out.place_step() + (group + block) * out.block_step();
+          float* c = scratch + place * step + block * s.inputs * kBlock;
+          if (block + 1 < blocks) {
+            MultiplyPlace<2>(n, in, a, b, out.block_step(), first > 0, c);
+          } else {
+            MultiplyPlace<1>(n, in, a, b, out.block_step(), first > 0, c);
+          }
+        }
+      });
+    }
+    ParallelFor(in.blocks * blocks, 4, [&](int64_t begin, int64_t end) {
+      for (int64_t b = begin; b < end; ++b) {
+        for (int64_t k = 0; k < kBlock; ++k) {
+          const float* from = scratch + (b * kBlock + k) * kBlock;
+          float* to = dw + ((group * in.blocks + b) * 9 * kBlock + k) * kBlock;
+          TransformWindowsBack(from, step, to);
         }
       }
     });
   }
-  ParallelFor(in.blocks * out.blocks, 4, [&](int64_t begin, int64_t end) {
-    for (int64_t b = begin; b < end; ++b) {
-      for (int64_t k = 0; k < kBlock; ++k) {
-        const float* from = scratch + (b * kBlock + k) * kBlock;
-        float* to = dw + (b * 9 * kBlock + k) * kBlock;
-        TransformWindowsBack(from, step, to);
-      }
-    }
-  });
   if (db == nullptr) return;
   const int64_t positions = s.out_h * s.out_w;
   ParallelFor(out.blocks, 1, [&](int64_t begin, int64_t end) {

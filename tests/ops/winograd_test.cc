@@ -8,6 +8,7 @@
 
 #include "ops/ops.h"
 #include "ops/winograd.h"
+#include "ops/winograd_gradient.h"
 #include "runtime/op/evaluate.h"
 #include "runtime/op/infer.h"
 
@@ -174,6 +175,34 @@ TEST(WinogradKernelTest, ThreadsChangeNoBit) {
     };
     EXPECT_EQ(result(1), result(3)) << channels << " channels";
   }
+}
+
+// Many weights are summed in groups of output channels, which are what they are alone.
+TEST(WinogradKernelTest, GroupsOfOutputsChangeNoBit) {
+  if (!winograd::IsBuilt()) GTEST_SKIP() << "built without AVX-512";
+  winograd::Sizes s;
+  s.batch = 1;
+  s.inputs = 528;
+  s.outputs = 400;
+  s.in_h = s.out_h = s.in_w = s.out_w = 7;
+  s.pad_h = s.pad_w = 1;
+  const auto gradient = [](const winograd::Sizes& z, const float* x, const float* dy) {
+    std::vector<float> dw(static_cast<size_t>(z.inputs * z.outputs * 9)),
+        scratch(static_cast<size_t>(winograd::GradientFloats(z)));
+    winograd::WeightGradient(z, x, dy, dw.data(), nullptr, scratch.data());
+    return dw;
+  };
+  std::vector<float> x(528 * 49), dy(400 * 49);
+  for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i * 37 % 101) / 101 - 0.5f;
+  for (size_t i = 0; i < dy.size(); ++i) dy[i] = static_cast<float>(i * 41 % 103) / 103 - 0.5f;
+  const auto all = gradient(s, x.data(), dy.data());
+  s.outputs = 80;
+  std::vector<float> parts;
+  for (int64_t o = 0; o < 400; o += 80) {
+    const auto part = gradient(s, x.data(), dy.data() + o * 49);
+    parts.insert(parts.end(), part.begin(), part.end());
+  }
+  EXPECT_EQ(all, parts);
 }
 
 }  // namespace
