@@ -295,7 +295,8 @@ TEST_F(FusionTest, RecurrentGradientsLeaveOutThatOfTheModelsInput) {
   for (Value* g : *gradients) graph_.AddOutput(g);
   Fuse();
   for (const auto& node : graph_.nodes()) {
-    if (node->op_type() == "LSTMGrad") EXPECT_EQ(node->has_output(0), !HasPanelProducts());
+    if (node->op_type() != "LSTMGrad") continue;
+    EXPECT_EQ(node->has_output(0), !HasPanelProducts());
   }
 }
 
