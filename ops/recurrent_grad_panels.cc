@@ -243,11 +243,13 @@ void RecurrentGradPanels<T>::PackOperands(Team& team, const Backward& g, int d, 
     const int64_t n = std::min(kPanel, columns - first), last = std::max<int64_t>(s - block_, -1);
     for (int64_t now = s; now > last; --now, to += step_rows_ * kPanel) {
       const int64_t t = At(now, d);
-      const T* from = g.x + t * batch * columns;
-      if (p < wide_) {
-        from = now > 0           ? g.y + StateAt(Before(t, d), d)
-               : g.h0 == nullptr ? nullptr
-                                 : g.h0 + d * batch * h;
+      const T* from = nullptr;
+      if (p >= wide_) {
+        from = g.x + t * batch * columns;
+      } else if (now > 0) {
+        from = g.y + StateAt(Before(t, d), d);
+      } else if (g.h0 != nullptr) {
+        from = g.h0 + d * batch * h;
       }
       if (from == nullptr) {
         std::fill(to, to + step_rows_ * kPanel, T(0));
