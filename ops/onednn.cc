@@ -291,7 +291,8 @@ bool IsReference(const dnnl::primitive_desc_base& pd) {
       name == nullptr) {
     return true;
   }
-  return absl::StartsWith(name, "ref") || absl::StrContains(name, ":ref");
+  return absl::StartsWith(name, "ref") || absl::StrContains(name, ":ref") ||
+         absl::StrContains(name, "+ref");
 }
 
 // ---- Program

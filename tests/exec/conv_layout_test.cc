@@ -48,5 +48,35 @@ TEST(ConvLayoutTest, ManyChannelsOfBf16LieInBlocksWhereThereIsNoAmx) {
   EXPECT_EQ(Blocks(32), (std::vector<size_t>{0, 0}));
 }
 
+// With oneDNN 3 the kernel for channels last takes 30 times as long.
+TEST(ConvLayoutTest, GradientsOfStridedDepthwiseWindowsInBf16RunOnTheDepthwiseKernel) {
+  if (!CheckPrecision(DType::kBFloat16).ok()) GTEST_SKIP() << "for processors with AVX-512 BF16";
+  OpRegistry registry;
+  RegisterOps(registry);
+  Graph graph;
+  graph.opset_imports[""] = 17;
+  const auto input = [&](const char* name, const Dims& dims) {
+    return graph.AddInput(name, Type::Tensor(DType::kBFloat16, Shape::Of(dims)));
+  };
+  Graph::NodeSpec spec;
+  spec.op_type = "ConvGradInput";
+  spec.domain = "ai.graphrun";
+  spec.attrs = {{"pads", std::vector<int64_t>{1, 1, 1, 1}},
+                {"strides", std::vector<int64_t>{2, 2}},
+                {"group", int64_t{32}}};
+  spec.inputs = {input("dy", {2, 32, 8, 8}), input("w", {32, 1, 3, 3}),
+                 input("x", {2, 32, 16, 16})};
+  spec.outputs = {""};
+  spec.opset = registry.Find("ai.graphrun", "ConvGradInput", 0)->since();
+  graph.AddOutput(graph.AddNode(spec)->output(0));
+  std::vector<Type> types;
+  for (const Value* v : graph.inputs()) types.push_back(v->type());
+  const auto plan = ExecutionPlan::Compile(graph, registry, types, {});
+  ASSERT_TRUE(plan.ok()) << plan.status().message();
+  std::string info;
+  for (const auto& step : (*plan)->steps()) info += step.info + " ";
+  EXPECT_NE(info.find("_dw"), std::string::npos) << info;
+}
+
 }  // namespace
 }  // namespace graphrun
