@@ -70,7 +70,7 @@ float LargestOf(int64_t n, F take) {
   for (; i + kLanes <= n; i += kLanes) {
     FloatLanes v;
     take(i, &v);
-    most = larger(most, v);
+    most = v > most ? v : most;
   }
   float all = FoldLanes(most, larger);
   for (; i < n; ++i) {
