@@ -101,8 +101,11 @@ absl::StatusOr<MeasuredModel> OpenMeasured(const Flags& flags) {
     classes = step->classes;
   }
   model.registry = std::move(registries.ops);
+  const auto begin = std::chrono::steady_clock::now();
   GR_ASSIGN_OR_RETURN(model.inputs, ReadInputs(*model.graph, flags, true));
   if (classes > 0) BoundClasses(classes, &model.inputs.back());
+  model.input_seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   GR_ASSIGN_OR_RETURN(model.session,
                       Session::Create(std::move(model.graph), model.registry.get(), options));
   return model;

@@ -15,6 +15,7 @@ struct MeasuredModel {
   std::unique_ptr<OpRegistry> registry;
   std::shared_ptr<const Graph> graph;
   std::vector<Datum> inputs;  // random where none were given
+  double input_seconds = 0;   // for reading or drawing them, which is no part of loading the model
   std::unique_ptr<Session> session;
 
   // Rows of the first input: samples that a run takes.

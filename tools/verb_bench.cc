@@ -165,7 +165,7 @@ absl::Status Run(const Flags& flags) {
   GR_ASSIGN_OR_RETURN(const SessionOptions options, ReadSession(flags));
   const auto begin = Clock::now();
   GR_ASSIGN_OR_RETURN(MeasuredModel model, OpenMeasured(flags));
-  const double load = SecondsSince(begin);
+  const double load = SecondsSince(begin) - model.input_seconds;
   Result result;
   auto timing = Measure(model, warmup, runs, time);
   if (!timing.ok()) return Annotate(timing.status(), flags.argument(0));

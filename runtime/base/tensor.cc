@@ -3,7 +3,6 @@
 #include <sys/mman.h>
 
 #include <algorithm>
-#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -15,23 +14,6 @@ namespace {
 
 constexpr size_t kAlignment = 64;
 constexpr int64_t kPages = 1 << 20;  // zeros from this size on come from the system
-
-// Asks the system for large pages under that memory, where it has such: fewer entries of the
-// processor's address cache for arenas and packed weights.
-void AdviseLargePages(void* memory, size_t size) {
-#if defined(MADV_HUGEPAGE)
-  constexpr uintptr_t kLargePage = uintptr_t{1} << 21;
-  if (size < 2 * kLargePage) return;
-  const auto begin = reinterpret_cast<uintptr_t>(memory);
-  const uintptr_t first = (begin + kLargePage - 1) / kLargePage * kLargePage;
-  const uintptr_t last = (begin + size) / kLargePage * kLargePage;
-  // Only advice: where it is not taken, nothing is lost.
-  if (first < last) (void)madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
-#else
-  (void)memory;
-  (void)size;
-#endif
-}
 
 using AllTypes = Concat<Concat<NumericTypes, SmallFloatTypes>, SmallIntTypes>;
 
@@ -64,7 +46,6 @@ absl::StatusOr<Tensor> Tensor::Allocate(DType dtype, Dims dims) {
   if (memory == nullptr) {
     return LimitError("out of memory: ", *bytes, " bytes for a tensor ", t.type().ToString());
   }
-  AdviseLargePages(memory, size);
   t.data_ = memory;
   t.owner_ =
       std::shared_ptr<const void>(memory, [](const void* p) { std::free(const_cast<void*>(p)); });
