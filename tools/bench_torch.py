@@ -2,8 +2,8 @@
 
 usage: bench_torch.py export DIR NAME...        writes NAME.onnx (inference form) and NAME.train.onnx (training form)
        bench_torch.py train NAME BATCH THREADS SECONDS [MODE...]
-             prints {"ms": median, "min_ms": ..., "mb": peak, "mode": ..., "version": ...} of the fastest; each mode runs
-             in a process of its own
+             prints {"ms": median, "min_ms": ..., "mb": peak, "mode": ..., "version": ...} of the fastest; each
+             mode runs in a process of its own
              MODE: f32, f32-cl (channels last), bf16 and bf16-cl (autocast); f32 where none is given
 """
 
