@@ -15,9 +15,8 @@ bool IsServed(DType dtype) {
 }
 
 bool IsSlow(const dnnl::primitive_desc_base& pd) {
-  const char* name = nullptr;
-  dnnl_primitive_desc_query(pd.get(), dnnl_query_impl_info_str, 0, &name);
-  return onednn::IsReference(pd) || name == nullptr || absl::StartsWith(name, "gemm") ||
+  const std::string name = onednn::ImplementationOf(pd);
+  return onednn::IsReference(pd) || absl::StartsWith(name, "gemm") ||
          absl::StrContains(name, ":gemm");
 }
 
@@ -206,10 +205,8 @@ dnnl::algorithm AlgorithmFor(const ConvShape& s, DType dtype) {
 // oneDNN 3 offers for the gradient of depthwise windows with strides over bf16 channels last a
 // kernel for whole channels, which takes 30 times as long as the one for blocks of channels.
 bool IsForWholeChannels(const dnnl::primitive_desc_base& pd, const ConvShape& s) {
-  const char* name = nullptr;
-  dnnl_primitive_desc_query(pd.get(), dnnl_query_impl_info_str, 0, &name);
-  return s.groups > 1 && s.inputs == 1 && name != nullptr &&
-         absl::StrContains(name, "brgconv_strided");
+  return s.groups > 1 && s.inputs == 1 &&
+         absl::StrContains(onednn::ImplementationOf(pd), "brgconv_strided");
 }
 
 }  // namespace

@@ -228,12 +228,6 @@ std::unique_ptr<Kernel> MakeInt8Kernel(PrepareContext& c, const Int8Inputs& in,
   return MakeKernel(run, info);
 }
 
-std::string InfoOf(const dnnl::primitive_desc_base& pd) {
-  const char* name = nullptr;
-  dnnl_primitive_desc_query(pd.get(), dnnl_query_impl_info_str, 0, &name);
-  return name == nullptr ? "" : name;
-}
-
 bool HasPads(const Window& w) {
   const auto zero = [](int64_t p) { return p == 0; };
   return !std::all_of(w.pads_begin.begin(), w.pads_begin.end(), zero) ||
@@ -263,7 +257,7 @@ absl::StatusOr<std::unique_ptr<Kernel>> ProductOfRows(PrepareContext& c, const C
       rounding.excess.push_back(static_cast<int32_t>(zero) * std::accumulate(row, row + k, 0));
   }
   return MakeInt8Kernel(c, in, PackedProduct<dnnl::matmul>(*pd, std::move(packed)),
-                        std::move(rounding), InfoOf(*pd));
+                        std::move(rounding), onednn::ImplementationOf(*pd));
 }
 
 }  // namespace
@@ -331,7 +325,7 @@ absl::StatusOr<std::unique_ptr<Kernel>> OneDnnInt8Conv(PrepareContext& c, const 
   }
   c.Want(in.a, *x_layout);
   c.Make(0, *y_layout);
-  return MakeInt8Kernel(c, in, product, std::move(rounding), InfoOf(*pd));
+  return MakeInt8Kernel(c, in, product, std::move(rounding), onednn::ImplementationOf(*pd));
 }
 
 absl::StatusOr<std::unique_ptr<Kernel>> OneDnnInt8MatMul(PrepareContext& c, const Int8Inputs& in) {
@@ -364,7 +358,7 @@ absl::StatusOr<std::unique_ptr<Kernel>> OneDnnInt8MatMul(PrepareContext& c, cons
     }
   }
   return MakeInt8Kernel(c, in, PackedProduct<dnnl::matmul>(*pd, std::move(packed)),
-                        std::move(rounding), InfoOf(*pd));
+                        std::move(rounding), onednn::ImplementationOf(*pd));
 }
 
 }  // namespace graphrun

@@ -285,13 +285,15 @@ Pd<dnnl::reorder> Reorder(const Md& from, const Md& to) {
       [&] { return dnnl::reorder::primitive_desc(Engine(), from, Engine(), to, Attributes()); });
 }
 
-bool IsReference(const dnnl::primitive_desc_base& pd) {
+std::string ImplementationOf(const dnnl::primitive_desc_base& pd) {
   const char* name = nullptr;
-  if (dnnl_primitive_desc_query(pd.get(), dnnl_query_impl_info_str, 0, &name) != dnnl_success ||
-      name == nullptr) {
-    return true;
-  }
-  return absl::StartsWith(name, "ref") || absl::StrContains(name, ":ref") ||
+  dnnl_primitive_desc_query(pd.get(), dnnl_query_impl_info_str, 0, &name);
+  return name == nullptr ? "" : name;
+}
+
+bool IsReference(const dnnl::primitive_desc_base& pd) {
+  const std::string name = ImplementationOf(pd);
+  return name.empty() || absl::StartsWith(name, "ref") || absl::StrContains(name, ":ref") ||
          absl::StrContains(name, "+ref");
 }
 
@@ -338,9 +340,8 @@ void Program::Add(const dnnl::primitive& primitive, const dnnl::primitive_desc_b
     arguments.push_back({DNNL_ARG_SCRATCHPAD, scratchpad, {Slot::Kind::kScratchpad, 0, 0}});
     scratchpad_ = std::max(scratchpad_, bytes);
   }
-  const char* name = nullptr;
-  dnnl_primitive_desc_query(pd.get(), dnnl_query_impl_info_str, 0, &name);
-  if (name != nullptr) absl::StrAppend(&info_, info_.empty() ? "" : " + ", name);
+  const std::string name = ImplementationOf(pd);
+  if (!name.empty()) absl::StrAppend(&info_, info_.empty() ? "" : " + ", name);
   steps_.push_back({primitive, std::move(arguments)});
 }
 

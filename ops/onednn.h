@@ -108,6 +108,8 @@ Pd<dnnl::eltwise_forward> Eltwise(dnnl::algorithm algorithm, const Md& x, const 
                                   float beta, const dnnl::primitive_attr& attr);
 Pd<dnnl::reorder> Reorder(const Md& from, const Md& to);
 
+// oneDNN's name of what it chose, for instance "brgconv:avx512_core"; empty where it says none.
+std::string ImplementationOf(const dnnl::primitive_desc_base& pd);
 // True for an implementation hundreds of times slower than what other layouts would get.
 bool IsReference(const dnnl::primitive_desc_base& pd);
 

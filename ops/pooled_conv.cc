@@ -8,6 +8,7 @@
 #include "ops/conv_winograd.h"
 #include "ops/lanes.h"
 #include "ops/onednn.h"
+#include "ops/pair_panel.h"
 #include "runtime/op/team_kernel.h"
 
 namespace graphrun {
@@ -262,14 +263,6 @@ bool IsFlattened(const Value& v) {
   return op == "Flatten" || op == "Reshape";
 }
 
-bool HasPairs() {
-#if defined(__AVX512BF16__)
-  return true;
-#else
-  return false;
-#endif
-}
-
 #endif
 
 }  // namespace
@@ -299,7 +292,7 @@ std::unique_ptr<Kernel> PooledConv(PrepareContext& c, const ConvShape& s,
   p.padded_h = std::max(s.in[1] + s.pads[1], 2 * p.pooled_h + kh - 1);
   p.padded_w = std::max(s.in[2] + s.pads[2], 2 * p.pooled_w + kw - 1);
   if (p.padded_h > 4096 || p.padded_w > 4096 || s.inputs > 4096) return nullptr;
-  p.pairs = type == DType::kBFloat16 && s.inputs % 2 == 0 && s.inputs >= 8 && HasPairs();
+  p.pairs = type == DType::kBFloat16 && s.inputs % 2 == 0 && s.inputs >= 8 && HasPairPanels();
   p.blocked = type == DType::kFloat32 && s.inputs % kLanes == 0;
   const int64_t units = p.pairs ? s.inputs / 2 : s.inputs;
   p.image = (units * p.padded_h * p.padded_w + kLanes - 1) / kLanes * kLanes;

@@ -10,6 +10,7 @@
 #include "absl/strings/strip.h"
 #include "ops/avx512.h"
 #include "ops/lanes.h"
+#include "ops/pair_panel.h"
 #include "ops/vector_math.h"
 #include "runtime/base/parallel.h"
 #include "runtime/op/team_kernel.h"
@@ -31,22 +32,6 @@ struct Cut {
   int64_t depth() const { return pairs ? k + k % 2 : k; }
   int64_t elements() const { return vectors() * kLanes * depth(); }
 };
-
-bool HasPairs() {
-#if defined(__AVX512F__) && defined(__AVX512BF16__)
-  return true;
-#else
-  return false;
-#endif
-}
-
-bool HasRows() {
-#if defined(__AVX512F__)
-  return true;
-#else
-  return false;
-#endif
-}
 
 #if defined(__AVX512F__)
 
@@ -238,8 +223,8 @@ std::unique_ptr<Kernel> RowProduct(PrepareContext& c, const RowProductRequest& r
   const MatMulShape s = request.shape.Simplified();
   const DType type = c.input_dtype(0), made = c.output_dtype(0);
   const auto taken = [](DType t) { return t == DType::kFloat32 || t == DType::kBFloat16; };
-  if (!HasRows() || !taken(type) || (type == DType::kBFloat16 && !HasPairs()) || !taken(made) ||
-      s.m != 1 || s.k < 1 || s.n < 1 || !s.batch.empty() || c.input_dims(1).size() != 2 ||
+  if (!taken(type) || (type == DType::kBFloat16 && !HasPairPanels()) || !taken(made) || s.m != 1 ||
+      s.k < 1 || s.n < 1 || !s.batch.empty() || c.input_dims(1).size() != 2 ||
       c.input_dtype(1) != type || c.constant(1) == nullptr) {
     return nullptr;
   }

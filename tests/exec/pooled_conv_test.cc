@@ -10,6 +10,7 @@
 #include "runtime/op/evaluate.h"
 #include "runtime/op/infer.h"
 #include "runtime/passes/mixed_precision.h"
+#include "tests/exec/random_tensor.h"
 
 namespace graphrun {
 namespace {
@@ -26,25 +27,14 @@ class PooledConvTest : public testing::Test {
   PooledConvTest() : threads_(NumThreads()) { RegisterOps(registry_); }
   ~PooledConvTest() override { SetNumThreads(threads_); }
 
-  Tensor Random(const Dims& dims, uint32_t seed) const {
-    Tensor t(DType::kFloat32, dims);
-    uint32_t state = seed + 1;
-    for (int64_t i = 0; i < t.num_elements(); ++i) {
-      state = state * 1664525u + 1013904223u;
-      t.mutable_data<float>()[i] = static_cast<float>(state >> 8) / 16777216.0f - 0.5f;
-    }
-    return t;
-  }
-
-  // Convolution, activation ("" for none), pooling; then sizes [N, all others] where asked.
   std::shared_ptr<Graph> Net(const Sizes& s, const char* activation, bool bias, bool flat) {
     auto graph = std::make_shared<Graph>();
     Builder b(graph.get(), &registry_);
     const Dims x = {s.batch, s.inputs, s.h, s.w};
     std::vector<Expr> in = {
         b.Use(graph->AddInput("x", Type::Tensor(DType::kFloat32, Shape::Of(x)))),
-        b.Constant(Random({s.outputs, s.inputs, s.kh, s.kw}, 1))};
-    if (bias) in.push_back(b.Constant(Random({s.outputs}, 2)));
+        b.Constant(RandomTensor({s.outputs, s.inputs, s.kh, s.kw}, 1))};
+    if (bias) in.push_back(b.Constant(RandomTensor({s.outputs}, 2)));
     Expr y = b.Op("Conv", in, {{"pads", s.pads}});
     const std::string op = activation;
     if (op == "Clip") {
@@ -84,7 +74,7 @@ class PooledConvTest : public testing::Test {
   void Check(const Sizes& s, const char* activation = "Relu", bool bias = true) {
     SCOPED_TRACE(testing::Message() << s.batch << " of " << s.inputs << " to " << s.outputs
                                     << " channels, " << s.h << " x " << s.w);
-    const Tensor x = Random({s.batch, s.inputs, s.h, s.w}, 77);
+    const Tensor x = RandomTensor({s.batch, s.inputs, s.h, s.w}, 77);
     const double sums = std::sqrt(static_cast<double>(s.inputs * s.kh * s.kw));
     for (const bool flat : {false, true}) {
       const auto graph = Net(s, activation, bias, flat);

@@ -10,6 +10,7 @@
 #include "runtime/op/evaluate.h"
 #include "runtime/op/infer.h"
 #include "runtime/passes/mixed_precision.h"
+#include "tests/exec/random_tensor.h"
 
 namespace graphrun {
 namespace {
@@ -26,16 +27,6 @@ class RowProductTest : public testing::Test {
   RowProductTest() : threads_(NumThreads()) { RegisterOps(registry_); }
   ~RowProductTest() override { SetNumThreads(threads_); }
 
-  Tensor Random(const Dims& dims, uint32_t seed) const {
-    Tensor t(DType::kFloat32, dims);
-    uint32_t state = seed + 1;
-    for (int64_t i = 0; i < t.num_elements(); ++i) {
-      state = state * 1664525u + 1013904223u;
-      t.mutable_data<float>()[i] = static_cast<float>(state >> 8) / 16777216.0f - 0.5f;
-    }
-    return t;
-  }
-
   std::shared_ptr<Graph> Net(int64_t k, const std::vector<Layer>& layers) {
     auto graph = std::make_shared<Graph>();
     Builder b(graph.get(), &registry_);
@@ -43,8 +34,8 @@ class RowProductTest : public testing::Test {
     uint32_t seed = 0;
     for (const Layer& layer : layers) {
       const Dims w = layer.transposed ? Dims{layer.n, k} : Dims{k, layer.n};
-      std::vector<Expr> in = {x, b.Constant(Random(w, ++seed))};
-      if (layer.bias) in.push_back(b.Constant(Random({layer.n}, ++seed)));
+      std::vector<Expr> in = {x, b.Constant(RandomTensor(w, ++seed))};
+      if (layer.bias) in.push_back(b.Constant(RandomTensor({layer.n}, ++seed)));
       x = b.Op("Gemm", in, {{"transB", layer.transposed}});
       const std::string op = layer.activation;
       if (op == "Clip") {
@@ -88,7 +79,7 @@ class RowProductTest : public testing::Test {
   void Check(int64_t k, const std::vector<Layer>& layers) {
     SCOPED_TRACE(testing::Message() << "k " << k << ", n " << layers.back().n);
     const auto graph = Net(k, layers);
-    const Tensor x = Random({1, k}, 77);
+    const Tensor x = RandomTensor({1, k}, 77);
     const auto want = EvaluateGraph(*graph, registry_, {{"x", Datum(x)}});
     ASSERT_TRUE(want.ok()) << want.status().message();
     const Tensor one = Run(graph, x, 1);
