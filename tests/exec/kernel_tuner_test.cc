@@ -57,6 +57,22 @@ class KernelTunerTest : public testing::Test {
               return std::unique_ptr<Kernel>();
             }));
   }
+  // Two kernels that read their second input when they are prepared.
+  void AddAlong() {
+    const auto kernel = [this](PrepareContext&) -> absl::StatusOr<std::unique_ptr<Kernel>> {
+      return Sleeper(1, 0, &fast_runs_);
+    };
+    registry_.Add(OpDef("Along")
+                      .Input("x", "float32")
+                      .Input("axis", "int64")
+                      .Output("y", "float32")
+                      .Infer([](InferContext& c) {
+                        c.set_output(0, c.input_dtype(0), c.input_shape(0));
+                        return absl::OkStatus();
+                      })
+                      .Kernel("one", kernel)
+                      .Kernel("other", kernel));
+  }
   ~KernelTunerTest() override { std::remove(path_.c_str()); }
 
   std::shared_ptr<KernelTuner> Open() {
@@ -105,6 +121,25 @@ TEST_F(KernelTunerTest, WithoutATunerTheFirstKernelIsTakenAndNothingRuns) {
   EXPECT_EQ(step.kernel, "slow");
   EXPECT_TRUE(step.times.empty());
   EXPECT_EQ(slow_runs_ + fast_runs_ + fast_prepared_, 0);
+}
+
+TEST_F(KernelTunerTest, StepsWithOtherConstantsAreMeasuredByThemselves) {
+  AddAlong();
+  auto graph = ParseGraph(R"(<ir_version: 8, opset_import: ["" : 17]>
+g (float[N] x) => (float[N] y, float[N] z, float[N] u)
+<int64[1] a = {0}, int64[1] b = {1}> {
+  y = Along(x, a)
+  z = Along(x, b)
+  u = Along(y, a)
+})");
+  ASSERT_TRUE(graph.ok()) << graph.status().message();
+  SessionOptions options;
+  options.threads = 1;
+  options.tuner = Open();
+  const auto session =
+      *Session::Create(std::shared_ptr<Graph>(*std::move(graph)), &registry_, options);
+  ASSERT_TRUE(session->Prepare({Type::Tensor(DType::kFloat32, Shape::Of({4}))}).ok());
+  EXPECT_EQ(options.tuner->measured(), 2);
 }
 
 TEST_F(KernelTunerTest, TheFastestIsTakenAndThePlanSaysByHowMuch) {
