@@ -142,11 +142,11 @@ void Report(const Flags& flags, const Result& r) {
   if (r.profile.multiply_adds() > 0) {
     Print("arithmetic  ", HumanCount(r.profile.multiply_adds()), " multiply-adds, ",
           absl::StrFormat("%.1f GFLOP/s", 2e-9 * r.rate()),
-          r.peak > 0
-              ? absl::StrFormat(", %.0f %% of the %.0f that a float32 product of 1024 x 1024 "
-                                "matrices reaches here",
-                                100 * r.share_of_peak(), 2e-9 * r.peak)
-              : "",
+          r.peak > 0 ? absl::StrFormat(
+                           ", %.0f %% of the %.0f that a product of 1024 x 1024 matrices "
+                           "reaches here in %s",
+                           100 * r.share_of_peak(), 2e-9 * r.peak, flags.Get("precision", "f32"))
+                     : "",
           "\n");
   }
   const PlannedMemory memory = MemoryOf(*r.plan);
@@ -193,7 +193,8 @@ Verb BenchVerb() {
       "measures latency, throughput and memory of a run or of a training step",
       "Inputs that are not given are random. --train measures forward, backward and update in "
       "one graph. With --runs N nothing but those runs is timed, and the machine's peak is left "
-      "out.",
+      "out. Arithmetic is counted as for direct sums: convolutions by Winograd's algorithm need "
+      "less and can stand above the peak.",
       "graphrun bench model.onnx --batch 8\n"
       "graphrun bench model.onnx --train --batch 64 --optimizer adam --profile\n"
       "graphrun bench model.onnx --threads 1 --runs 1000 --json",
