@@ -194,6 +194,7 @@ void RegisterOneHotOps(OpRegistry& ops) {
               .Types("T2", kAnyType)
               .Infer(InferEyeLike)
               .ShapeOnly(0)
+              .NoGradientFor({0})
               .Kernel("native", EyeLikeKernel)
               .NotDifferentiable("constant")
               .Try(Sample().In({2, 3}).Gives(Tensor::Of<float>({2, 3}, {1, 0, 0, 0, 1, 0})))

@@ -187,7 +187,8 @@ OpDef Draws(const char* name, bool normal, bool like) {
     def.Attr("low", 0.0f).Attr("high", 1.0f);
   }
   if (like) {
-    def.Input("input", "T1").Types("T1", kAnyType).ShapeOnly(0).Infer(InferRandomLike);
+    def.Input("input", "T1").Types("T1", kAnyType).ShapeOnly(0).NoGradientFor({0});
+    def.Infer(InferRandomLike);
   } else {
     def.RequiredAttr("shape", Attr::Kind::kInts).Infer(InferRandom);
   }

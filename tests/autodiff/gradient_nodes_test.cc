@@ -69,6 +69,21 @@ TEST(GradientNodesTest, ZsAreHeldFixedAtTheirInputs) {
               ElementsAre(2));
 }
 
+TEST(GradientNodesTest, WhatIsReadForItsShapeAloneStopsNothing) {
+  // As a variational autoencoder draws: y = a^2 + noise of a's shape + a matrix of a's shape.
+  EXPECT_THAT(Outputs(R"(g (float a, float b) => (float da) {
+    aa = Mul(a, a)
+    noise = RandomNormalLike(aa)
+    noisy = Add(aa, noise)
+    axes = Constant <value_ints = [0, 1]> ()
+    square = Unsqueeze(noisy, axes)
+    ones = EyeLike(square)
+    y = Add(square, ones)
+    da = ai.onnx.preview.training.Gradient <xs = ["a"], y = "y"> (a)
+  })"),
+              ElementsAre(4));
+}
+
 TEST(GradientNodesTest, DerivativesNestInWhateverOrderTheyStand) {
   EXPECT_THAT(Outputs(R"(g (float a, float b) => (float d, float dd) {
     dd = ai.onnx.preview.training.Gradient <xs = ["a"], y = "d"> (a)
