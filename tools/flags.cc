@@ -2,10 +2,12 @@
 
 #include <algorithm>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "runtime/base/status.h"
 #include "runtime/base/text.h"
@@ -19,11 +21,35 @@ std::vector<FlagSpec> AllFlags(const Verb& verb) {
   return all;
 }
 
+// What other programs call flags of ours.
+struct Synonym {
+  const char* theirs;
+  const char* ours;
+};
+
+constexpr Synonym kSynonyms[] = {
+    {"--batch-size", "--batch"},     {"--clip-grad-norm", "--clip-norm"},
+    {"--dataset", "--data"},         {"--early-stopping", "--patience"},
+    {"--iterations", "--max-steps"}, {"--label", "--target"},
+    {"--learning-rate", "--lr"},     {"--lr-scheduler", "--schedule"},
+    {"--momentum", "--beta"},        {"--num-epochs", "--epochs"},
+    {"--num-threads", "--threads"},  {"--num-workers", "--workers"},
+    {"--output", "--out"},           {"--output-dir", "--out"},
+    {"--resume-from", "--resume"},   {"--steps", "--max-steps"},
+    {"--train-data", "--data"},      {"--val-data", "--val"},
+    {"--validation-data", "--val"},  {"--validation-split", "--val-split"},
+    {"--warmup-steps", "--warmup"},  {"--dtype", "--precision"},
+};
+
 absl::Status UnknownFlag(const Verb& verb, absl::string_view word,
                          const std::vector<FlagSpec>& flags) {
   std::vector<std::string> names;
   for (const FlagSpec& f : flags) names.push_back(absl::StrCat("--", f.name));
-  return UsageError("graphrun ", verb.name, " has no flag ", word, ".", DidYouMean(word, names),
+  std::string meant = absl::StrReplaceAll(word, {{"_", "-"}});
+  for (const Synonym& s : kSynonyms) {
+    if (meant == s.theirs && absl::c_linear_search(names, s.ours)) meant = s.ours;
+  }
+  return UsageError("graphrun ", verb.name, " has no flag ", word, ".", DidYouMean(meant, names),
                     " See graphrun ", verb.name, " --help.");
 }
 

@@ -13,6 +13,7 @@ namespace {
 
 using cli::Verb;
 using testing::HasSubstr;
+using testing::Not;
 
 TEST(UsageTest, HelpListsEveryVerb) {
   const CommandResult r = RunGraphrun({"--help"});
@@ -49,6 +50,17 @@ TEST(UsageTest, AMistypedFlagGetsASuggestion) {
   const CommandResult r = RunGraphrun({"run", "model.onnx", "--rndom"});
   EXPECT_EQ(r.exit_code, 2);
   EXPECT_THAT(r.err, HasSubstr("Did you mean \"--random\"?"));
+}
+
+TEST(UsageTest, AFlagByAnotherProgramsNameGetsOurs) {
+  const auto answer = [](const char* verb, const char* flag) {
+    return RunGraphrun({verb, "model.onnx", flag, "1"}).err;
+  };
+  EXPECT_THAT(answer("train", "--learning-rate"), HasSubstr("Did you mean \"--lr\"?"));
+  EXPECT_THAT(answer("train", "--momentum"), HasSubstr("Did you mean \"--beta\"?"));
+  EXPECT_THAT(answer("bench", "--batch_size"), HasSubstr("Did you mean \"--batch\"?"));
+  // A verb that has no such flag is not said to have it.
+  EXPECT_THAT(answer("inspect", "--momentum"), Not(HasSubstr("Did you mean")));
 }
 
 TEST(UsageTest, AFlagWithoutItsValueSaysWhatItTakes) {
