@@ -1,6 +1,7 @@
 #include "tools/flags.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "absl/algorithm/container.h"
 #include "absl/strings/match.h"
@@ -198,8 +199,8 @@ absl::StatusOr<int64_t> Flags::Int(absl::string_view name, int64_t otherwise, in
 absl::StatusOr<double> Flags::Number(absl::string_view name, double otherwise) const {
   if (!Has(name)) return otherwise;
   double value;
-  if (!absl::SimpleAtod(Get(name), &value)) {
-    return UsageError("--", name, " takes a number, not \"", Get(name), "\"");
+  if (!absl::SimpleAtod(Get(name), &value) || !std::isfinite(value) || value < 0) {
+    return UsageError("--", name, " takes a number of at least 0, not \"", Get(name), "\"");
   }
   return value;
 }

@@ -55,6 +55,7 @@ class Flags {
   // Errors: kUsage naming the flag and what it takes.
   absl::StatusOr<int64_t> Int(absl::string_view name, int64_t otherwise, int64_t low = INT64_MIN,
                               int64_t high = INT64_MAX) const;
+  // Finite and not negative.
   absl::StatusOr<double> Number(absl::string_view name, double otherwise) const;
   // Errors: kUsage listing the choices, with the nearest.
   absl::StatusOr<std::string> Choice(absl::string_view name, absl::string_view otherwise,

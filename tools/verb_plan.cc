@@ -53,7 +53,9 @@ absl::StatusOr<std::shared_ptr<const ExecutionPlan>> MakePlan(const Flags& flags
     GR_ASSIGN_OR_RETURN(*model, OpenMeasured(flags));
     std::vector<Type> types;
     for (const Datum& d : model->inputs) types.push_back(d.type());
-    return model->session->Prepare(types);
+    auto plan = model->session->Prepare(types);
+    if (!plan.ok()) return Annotate(plan.status(), flags.argument(0));
+    return plan;
   }
   for (const char* name : {"optimizer", "loss", "recompute"})
     if (flags.Has(name)) return UsageError("--", name, " is of a training step: give --train too");
@@ -68,7 +70,8 @@ absl::StatusOr<std::shared_ptr<const ExecutionPlan>> MakePlan(const Flags& flags
   options.threads = session.threads;
   options.precision = session.precision;
   options.tuner = session.tuner;
-  GR_ASSIGN_OR_RETURN(auto plan, ExecutionPlan::Compile(*graph, *model->registry, types, options));
+  auto plan = ExecutionPlan::Compile(*graph, *model->registry, types, options);
+  if (!plan.ok()) return Annotate(plan.status(), flags.argument(0));
   if (options.tuner != nullptr) GR_RETURN_IF_ERROR(options.tuner->Save());
   return plan;
 }
@@ -76,12 +79,11 @@ absl::StatusOr<std::shared_ptr<const ExecutionPlan>> MakePlan(const Flags& flags
 absl::Status Run(const Flags& flags) {
   constexpr size_t kMemoryRows = 20;
   MeasuredModel model;
-  const auto plan = MakePlan(flags, &model);
-  if (!plan.ok()) return Annotate(plan.status(), flags.argument(0));
-  PrintText(flags.On("json")     ? Json(**plan)
-            : flags.On("text")   ? PrintGraph((*plan)->graph(), {true, false, true, 8})
-            : flags.On("memory") ? MemoryTable(**plan, kMemoryRows)
-                                 : (*plan)->ToString());
+  GR_ASSIGN_OR_RETURN(const auto plan, MakePlan(flags, &model));
+  PrintText(flags.On("json")     ? Json(*plan)
+            : flags.On("text")   ? PrintGraph(plan->graph(), {true, false, true, 8})
+            : flags.On("memory") ? MemoryTable(*plan, kMemoryRows)
+                                 : plan->ToString());
   return absl::OkStatus();
 }
 

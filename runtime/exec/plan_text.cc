@@ -72,8 +72,10 @@ std::string ExecutionPlan::ToString() const {
   }
   out += MeasuredText(steps_);
   for (const State& state : states_) {
-    absl::StrAppend(&out, "state ", state.name, " ", state.initial.type().ToString(), " in layout ",
-                    state.layout.ToString(state.initial.rank()), "\n");
+    absl::StrAppend(&out, "state ", state.name, " ", state.initial.type().ToString());
+    if (!state.layout.is_row_major())
+      absl::StrAppend(&out, "/", state.layout.ToString(state.initial.rank()));
+    out += "\n";
   }
   for (const StateCopy& copy : state_copies_) {
     absl::StrAppend(&out, "copied after the run: state ",

@@ -104,6 +104,8 @@ TEST(ModelVerbsTest, APlanOfATrainingStepSaysWhatFillsItsMemory) {
   EXPECT_THAT(r.out, HasSubstr(" states, "));
   EXPECT_THAT(r.out, HasSubstr("the arena is fullest at step "));
   EXPECT_THAT(RunGraphrun({"plan", model, "--train", "--json"}).out, HasSubstr("\"peak\": {"));
+  EXPECT_THAT(RunGraphrun({"plan", model, "--train", "--loss", "none"}).err,
+              testing::StartsWith("graphrun: " + model + ": there is no loss \"none\""));
   EXPECT_THAT(RunGraphrun({"plan", model, "--optimizer", "adam"}).err,
               HasSubstr("give --train too"));
   EXPECT_THAT(RunGraphrun({"bench", model, "--runs", "1"}).out, HasSubstr(" planned ("));

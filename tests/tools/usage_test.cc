@@ -75,6 +75,15 @@ TEST(UsageTest, ANumberThatIsNoneIsRefused) {
   EXPECT_THAT(r.err, HasSubstr("\"many\""));
 }
 
+TEST(UsageTest, ATimeOrToleranceIsFiniteAndNotNegative) {
+  for (const char* value : {"nan", "inf", "-1"}) {
+    const CommandResult r = RunGraphrun({"bench", "model.onnx", "--time", value});
+    EXPECT_EQ(r.exit_code, 2) << value;
+    EXPECT_THAT(r.err, HasSubstr("--time takes a number of at least 0"));
+    EXPECT_THAT(r.err, HasSubstr(value));
+  }
+}
+
 TEST(UsageTest, AMissingArgumentShowsAnExample) {
   const CommandResult r = RunGraphrun({"inspect"});
   EXPECT_EQ(r.exit_code, 2);
