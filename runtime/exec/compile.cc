@@ -278,8 +278,13 @@ class PlanCompiler::Prepare : public PrepareContext {
   absl::StatusOr<std::unique_ptr<SubgraphRunner>> Subgraph(absl::string_view name) override {
     const Attr::GraphPtr graph = GraphAttr(name);
     if (graph == nullptr) return Error("attribute ", name, " must be a graph");
-    return MakeSubgraphRunner(graph, &compiler_.registry_, compiler_.options_.optimize,
-                              compiler_.plan_.threads_);
+    constexpr size_t kTunedSizes = 4;  // a value that grows in a loop has others in each pass
+    SessionOptions options;
+    options.optimize = compiler_.options_.optimize;
+    options.threads = compiler_.plan_.threads_;
+    options.tuner = compiler_.options_.tuner;
+    options.max_tuned_plans = kTunedSizes;
+    return MakeSubgraphRunner(graph, &compiler_.registry_, options);
   }
 
  private:

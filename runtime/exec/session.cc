@@ -162,11 +162,14 @@ absl::StatusOr<Session::Instance*> Session::InstanceFor(std::vector<Type> types)
   options.threads = options_.threads;
   options.precision = options_.precision;
   options.recompute = options_.recompute;
-  options.tuner = options_.tuner;
+  if (tuned_plans_ < options_.max_tuned_plans) options.tuner = options_.tuner;
   options.state_layouts = states_->Layouts();
   auto instance = std::make_unique<Instance>();
   GR_ASSIGN_OR_RETURN(instance->plan, ExecutionPlan::Compile(*graph_, *registry_, types, options));
-  if (options.tuner != nullptr) GR_RETURN_IF_ERROR(options.tuner->Save());
+  if (options.tuner != nullptr) {
+    ++tuned_plans_;
+    GR_RETURN_IF_ERROR(options.tuner->Save());
+  }
   instance->key = std::move(types);
   const ExecutionPlan& plan = *instance->plan;
   GR_RETURN_IF_ERROR(AddStates(plan, &graph_, states_.get()));

@@ -1,6 +1,7 @@
 // Session: runs a graph. Keeps a plan for each set of input sizes, and the memory to run it in.
 #pragma once
 
+#include <cstdint>
 #include <list>
 #include <memory>
 #include <string>
@@ -20,6 +21,7 @@ struct SessionOptions {
   // Chooses among kernels by measuring; null: the first that takes a node. What was measured is
   // saved after each plan.
   std::shared_ptr<KernelTuner> tuner;
+  size_t max_tuned_plans = SIZE_MAX;  // so many plans, for as many input sizes, are tuned
   size_t max_plans = 8;  // plans kept for different input sizes; the least recently used goes first
 };
 
@@ -67,6 +69,7 @@ class Session {
   SessionOptions options_;
   std::shared_ptr<StateStore> states_;
   std::list<std::unique_ptr<Instance>> instances_;  // most recently used first
+  size_t tuned_plans_ = 0;
   std::vector<Datum> scratch_inputs_;
   uint64_t seed_ = 0, step_ = 0;
   Profile* profile_ = nullptr;

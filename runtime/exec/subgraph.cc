@@ -1,7 +1,6 @@
 #include "runtime/exec/subgraph.h"
 
 #include "absl/synchronization/mutex.h"
-#include "runtime/exec/session.h"
 
 namespace graphrun {
 namespace {
@@ -35,10 +34,7 @@ class SessionRunner : public SubgraphRunner {
 
 absl::StatusOr<std::unique_ptr<SubgraphRunner>> MakeSubgraphRunner(Attr::GraphPtr graph,
                                                                    const OpRegistry* registry,
-                                                                   bool optimize, int threads) {
-  SessionOptions options;
-  options.optimize = optimize;
-  options.threads = threads;
+                                                                   const SessionOptions& options) {
   GR_ASSIGN_OR_RETURN(std::unique_ptr<Session> session,
                       Session::Create(std::move(graph), registry, options));
   return std::unique_ptr<SubgraphRunner>(std::make_unique<SessionRunner>(std::move(session)));

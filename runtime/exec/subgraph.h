@@ -3,12 +3,13 @@
 
 #include <memory>
 
+#include "runtime/exec/session.h"
 #include "runtime/op/op_registry.h"
 
 namespace graphrun {
 
 absl::StatusOr<std::unique_ptr<SubgraphRunner>> MakeSubgraphRunner(Attr::GraphPtr graph,
                                                                    const OpRegistry* registry,
-                                                                   bool optimize, int threads);
+                                                                   const SessionOptions& options);
 
 }  // namespace graphrun

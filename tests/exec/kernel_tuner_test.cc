@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "absl/strings/str_replace.h"
+#include "ops/ops.h"
 #include "runtime/base/file.h"
 #include "runtime/exec/choose_kernel.h"
 #include "runtime/exec/session.h"
@@ -195,6 +196,33 @@ TEST_F(KernelTunerTest, AStepIsMeasuredOnceARunAndNeverAgainWithItsFile) {
   EXPECT_EQ(next->measured(), 1);
   EXPECT_NE(Text().find("Twice-1 float32[5] -> float32[5]\t"), std::string::npos) << Text();
   EXPECT_NE(Text().find("Twice-1 float32[4] -> float32[4]\t"), std::string::npos) << Text();
+}
+
+TEST_F(KernelTunerTest, ABodyIsMeasuredWhenItRunsForItsFirstSizesOnly) {
+  RegisterOps(registry_);
+  auto graph = ParseGraph(R"(<ir_version: 8, opset_import: ["" : 17]>
+g (float[1] x, int64 passes) => (float[N] y) <bool yes = {1}, float[1] one = {1}> {
+  y = Loop <body = b (int64 i, bool more, a) => (go, longer) {
+    go = Identity(more)
+    t = Twice(a)
+    longer = Concat <axis = 0> (t, one)
+  }> (passes, yes, x)
+})");
+  ASSERT_TRUE(graph.ok()) << graph.status().message();
+  SessionOptions options;
+  options.threads = 1;
+  options.tuner = Open();
+  const auto session =
+      *Session::Create(std::shared_ptr<Graph>(*std::move(graph)), &registry_, options);
+  Tensor x(DType::kFloat32, {1}), passes(DType::kInt64, {});
+  x.mutable_data<float>()[0] = 1;
+  passes.mutable_data<int64_t>()[0] = 6;
+  const absl::Status status = session->Run(std::vector<Tensor>{x, passes});
+  ASSERT_TRUE(status.ok()) << status.message();
+  ASSERT_EQ(session->output(0).tensor.num_elements(), 7);
+  EXPECT_EQ(session->output(0).tensor.data<float>()[0], 3 * 3 * 3 * 3 * 2 * 2);
+  EXPECT_NE(Text().find("Twice-1 float32[4] -> float32[4]\t"), std::string::npos) << Text();
+  EXPECT_EQ(Text().find("Twice-1 float32[5] -> float32[5]\t"), std::string::npos) << Text();
 }
 
 TEST_F(KernelTunerTest, WhatTheFileSaysIsWhatIsTaken) {
