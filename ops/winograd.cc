@@ -26,7 +26,8 @@ bool Pays(const Sizes& s, double product, double transforms, double weights) {
 }
 
 bool ConvolvePays(const Sizes& s, Weights form) {
-  return Pays(s, 43, 750, form == Weights::kTransformed ? 300 : 1000);
+  const double plain = TransformsAsItGoes(s) ? 450 : 1000;
+  return Pays(s, 43, 750, form == Weights::kTransformed ? 300 : plain);
 }
 
 int64_t WeightFloats(int64_t inputs, int64_t outputs) { return 36 * inputs * outputs; }
@@ -88,7 +89,16 @@ template <int kRows, int kColumns>
   });
 }
 
-constexpr int64_t kRows = 12;  // 24 sums, 2 columns, 1 factor: 27 of 32 registers
+constexpr int kRows = 12;  // 24 sums, 2 columns, 1 factor: 27 of 32 registers
+
+template <int kMost, int kColumns>
+void MultiplySome(int64_t rows, int64_t k_blocks, const float* a, int64_t a_step, const float* u,
+                  bool adds, float* c, int64_t c_step) {
+  if (rows == kMost) return Multiply<kMost, kColumns>(k_blocks, a, a_step, u, adds, c, c_step);
+  if constexpr (kMost > 1) {
+    MultiplySome<kMost - 1, kColumns>(rows, k_blocks, a, a_step, u, adds, c, c_step);
+  }
+}
 
 // Blocks of input channels that are summed for themselves: rounds less than one long sum, and their
 // weights stay in the cache of the first level for all rows.
@@ -101,14 +111,14 @@ void MultiplyRows(int64_t rows, int64_t blocks, const float* a, int64_t a_step, 
     const int64_t n = std::min(kBlocksAtOnce, blocks - first);
     const float* from = a + first * a_step;
     const float* weights = u + first * kBlock * kColumns * kBlock;
-    const auto multiply = [&](int64_t row, auto multiply_rows) {
-      multiply_rows(n, from + row * kBlock, a_step, weights, adds || first > 0, c + row * kBlock,
-                    c_step);
-    };
-    int64_t row = 0;
-    for (; row + kRows <= rows; row += kRows) multiply(row, Multiply<kRows, kColumns>);
-    for (; row + 4 <= rows; row += 4) multiply(row, Multiply<4, kColumns>);
-    for (; row < rows; ++row) multiply(row, Multiply<1, kColumns>);
+    // As few runs of rows as there must be, of nearly equal length.
+    int64_t runs = (rows + kRows - 1) / kRows;
+    for (int64_t row = 0; row < rows; --runs) {
+      const int64_t count = (rows - row + runs - 1) / runs;
+      MultiplySome<kRows, kColumns>(count, n, from + row * kBlock, a_step, weights,
+                                    adds || first > 0, c + row * kBlock, c_step);
+      row += count;
+    }
   }
 }
 
@@ -125,15 +135,19 @@ void TransformWeightBlock(const Sizes& s, Weights form, const float* w, int64_t 
                           float* to, int64_t step, int64_t place_step) {
   constexpr int64_t kSquare = kBlock * kBlock, kBytes = kBlock * sizeof(float);
   float turned[9 * kSquare];
-  const float* from = w + (out * (s.inputs / kBlock) + in) * 9 * kSquare;
-  if (form == Weights::kTurned) {
-    from = w + (in * (s.outputs / kBlock) + out) * 9 * kSquare;
+  const bool turns = form == Weights::kTurned;
+  const int64_t in_step = turns ? s.outputs / kBlock : 1, out_step = turns ? 1 : s.inputs / kBlock;
+  const float* from = w + (out * out_step + in * in_step) * 9 * kSquare;
+  // The next block, of which the processor does not foresee nine short streams.
+  const float* next = from + (in + 1 < s.inputs / kBlock ? in_step * 9 * kSquare : 0);
+  if (turns) {
     for (int64_t i = 0; i < 9; ++i) {
       avx512::Transpose16(from + i * kSquare, kBytes, turned + (8 - i) * kSquare, kBytes);
     }
     from = turned;
   }
   for (int64_t k = 0; k < kBlock; ++k) {
+    for (int64_t i = 0; i < 9; ++i) __builtin_prefetch(next + (k * 9 + i) * kBlock);
     TransformWindows(from + k * kBlock, to + k * step, place_step);
   }
 }
@@ -193,8 +207,9 @@ void ConvolveByTiles(const Sizes& s, int threads, const float* x, const float* w
 }
 
 // Scratch memory of a thread of ConvolveByOutputs: the weights of kBlocksAtOnce blocks of input
-// channels for a pair, and the pair's sums.
-constexpr int64_t kPairWeights = kPlaces * kBlocksAtOnce * kBlock * 2 * kBlock;
+// channels for a pair, and the pair's sums. 16 floats between the weights' places keep their lines
+// out of each other's way in the cache.
+constexpr int64_t kPairWeights = kPlaces * (kBlocksAtOnce * kBlock * 2 * kBlock + kBlock);
 
 // Each thread takes pairs of blocks of output channels and all tiles.
 void ConvolveByOutputs(const Sizes& s, int threads, const float* x, Weights form, const float* w,
@@ -218,7 +233,7 @@ void ConvolveByOutputs(const Sizes& s, int threads, const float* x, Weights form
         const Panel out = {width / kBlock, tiles};
         for (int64_t first = 0; first < in.blocks; first += kBlocksAtOnce) {
           const int64_t n = std::min(kBlocksAtOnce, in.blocks - first);
-          const int64_t step = n * kBlock * width;
+          const int64_t step = n * kBlock * width + kBlock;
           for (int64_t b = 0; b < n; ++b) {
             for (int64_t o = 0; o < out.blocks; ++o) {
               TransformWeightBlock(s, form, w, first + b, 2 * pair + o,
