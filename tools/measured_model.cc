@@ -7,6 +7,7 @@
 #include "runtime/base/status.h"
 #include "runtime/onnx/import.h"
 #include "runtime/op/infer.h"
+#include "runtime/passes/pass.h"
 #include "runtime/train/recipe.h"
 #include "runtime/train/run_setup.h"
 #include "runtime/train/training_graph.h"
@@ -29,6 +30,7 @@ absl::StatusOr<TrainingStep> MakeTrainingStep(const Graph& model, const Registri
   GR_RETURN_IF_ERROR(SetRecipeField(&recipe, "optimizer", flags.Get("optimizer", "sgd")));
   GR_RETURN_IF_ERROR(SetRecipeField(&recipe, "loss.name", flags.Get("loss", "auto")));
   const std::unique_ptr<Graph> inferred = model.Clone();
+  GR_RETURN_IF_ERROR(InlineFunctions(*inferred, registry).status());
   GR_RETURN_IF_ERROR(InferTypes(*inferred, registry));
   const Shape shape = inferred->outputs().empty() ? Shape() : inferred->outputs()[0]->shape();
   const bool scores =

@@ -103,6 +103,7 @@ absl::StatusOr<std::unique_ptr<Graph>> ForInference(const NamedModel& model,
                                                     const Flags& flags) {
   const OpRegistry& registry = *registries.ops;
   GR_ASSIGN_OR_RETURN(std::unique_ptr<Graph> graph, ResolveNames(model));
+  GR_RETURN_IF_ERROR(InlineFunctions(*graph, registry).status());
   GR_RETURN_IF_ERROR(ToInferenceForm(*graph, registry));
   GR_RETURN_IF_ERROR(InferTypes(*graph, registry));
   if (flags.On("standard") || !PluginNodes(*graph, registries).empty()) {
@@ -114,7 +115,6 @@ absl::StatusOr<std::unique_ptr<Graph>> ForInference(const NamedModel& model,
   }
   GR_ASSIGN_OR_RETURN(const int64_t opset, flags.Int("opset", 0, 1, 1000));
   if (opset > 0) {
-    GR_RETURN_IF_ERROR(InlineFunctions(*graph, registry).status());
     GR_ASSIGN_OR_RETURN(graph, ConvertOpset(*graph, registry, static_cast<int>(opset)));
   }
   GR_ASSIGN_OR_RETURN(const DType dtype, WeightType(flags));

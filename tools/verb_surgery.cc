@@ -69,6 +69,7 @@ absl::StatusOr<std::vector<Value*>> NamedList(const Graph& graph, const Flags& f
 absl::Status Extract(const Flags& flags) {
   GR_ASSIGN_OR_RETURN(const std::unique_ptr<OpRegistry> registry, MakeRegistry(flags));
   GR_ASSIGN_OR_RETURN(const std::unique_ptr<Graph> graph, ImportOnnx(flags.argument(0)));
+  GR_RETURN_IF_ERROR(Annotate(InlineFunctions(*graph, *registry).status(), flags.argument(0)));
   GR_RETURN_IF_ERROR(Annotate(InferTypes(*graph, *registry), flags.argument(0)));
   GR_ASSIGN_OR_RETURN(const std::vector<Value*> from, NamedList(*graph, flags, "from"));
   GR_ASSIGN_OR_RETURN(const std::vector<Value*> to, NamedList(*graph, flags, "to"));

@@ -5,7 +5,9 @@
 #include <gtest/gtest.h>
 
 #include "runtime/base/file.h"
+#include "runtime/ir/text.h"
 #include "runtime/onnx/datum_file.h"
+#include "runtime/onnx/export.h"
 #include "runtime/report/json.h"
 #include "tests/tools/command.h"
 
@@ -46,6 +48,33 @@ TEST(ModelVerbsTest, EveryKindOfNewModelRuns) {
     const CommandResult run = RunGraphrun({"run", path, "--random", "--batch", "2"});
     EXPECT_EQ(run.exit_code, 0) << words[1] << ": " << run.err;
     EXPECT_THAT(run.out, HasSubstr("float32[2, ")) << words[1];
+  }
+}
+
+TEST(ModelVerbsTest, EveryVerbTakesAModelWithFunctionsOfItsOwn) {
+  const auto graph = ParseGraph(R"(<ir_version: 8, opset_import: ["" : 17, "own" : 1]>
+g (float[N, 2] x) => (float[N, 2] y) <float[2, 2] w = {1, 2, 3, 4}> { y = own.Block(x, w) }
+<domain: "own", opset_import: ["" : 17]>
+Block (a, k) => (o) { t = MatMul(a, k) o = Relu(t) })");
+  ASSERT_TRUE(graph.ok()) << graph.status().message();
+  const std::string model = TempPath("functions.onnx"), out = TempPath("functions_out.onnx");
+  ASSERT_TRUE(ExportOnnx(**graph, model, {}).ok());
+  ASSERT_THAT(RunGraphrun({"inspect", model}).out, HasSubstr("own.Block"));
+  const std::vector<std::vector<std::string>> verbs = {
+      {"run", model, "--random"},
+      {"plan", model, "--train"},
+      {"bench", model, "--train", "--runs", "1"},
+      {"coverage", model},
+      {"gradcheck", model},
+      {"grad", model, "--loss", "mse", "-o", out},
+      {"export", model, "--verify", "-o", out},
+      {"optimize", model, "-o", out},
+      {"set-shape", model, "--shape", "x=3,2", "-o", out},
+      {"extract", model, "--to", "y", "-o", out},
+      {"compare", model, out}};
+  for (const std::vector<std::string>& words : verbs) {
+    const CommandResult r = RunGraphrun(words);
+    EXPECT_EQ(r.exit_code, 0) << words[0] << ": " << r.err;
   }
 }
 
