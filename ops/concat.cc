@@ -2,6 +2,7 @@
 //
 // Source: https://onnx.ai/onnx/operators/onnx__Concat.html (1, 4, 11, 13; every element type).
 // Until version 3 axis has the default 1.
+#include "ops/joined_channels.h"
 #include "ops/move.h"
 #include "runtime/op/op_registry.h"
 
@@ -65,19 +66,46 @@ absl::Status InferConcat(InferContext& c) {
   return absl::OkStatus();
 }
 
+// Where the parts lie in memory: in the layout that most of their elements have already.
+JoinedRows RowsOf(const PrepareContext& c, const std::vector<Dims>& parts, int axis) {
+  const Dims whole = c.output_dims(0);
+  JoinedRows best = JoinedRows::RowMajor(parts, axis);
+  if (axis != 1) return best;
+  const auto elements_in = [&](const JoinedRows& rows) {
+    int64_t n = 0;
+    for (size_t i = 0; i < parts.size(); ++i)
+      n += c.input_layout(static_cast<int>(i)) == rows.layouts[i] ? Product(parts[i]) : 0;
+    return n;
+  };
+  int64_t most = elements_in(best);
+  for (size_t i = 0; i < parts.size(); ++i) {
+    const auto rows = JoinedRows::Of(parts, whole, parts[i], c.input_layout(static_cast<int>(i)));
+    const int64_t n = rows ? elements_in(*rows) : -1;
+    if (n > most) {
+      most = n;
+      best = *rows;
+    }
+  }
+  return best;
+}
+
 absl::StatusOr<std::unique_ptr<Kernel>> ConcatKernel(PrepareContext& c) {
   const Dims out = c.output_dims(0);
   GR_ASSIGN_OR_RETURN(const int axis,
                       NormalizeAxis(c.Int("axis", 1), static_cast<int>(out.size())));
-  const int64_t outer = Product(absl::MakeConstSpan(out).subspan(0, static_cast<size_t>(axis)));
-  const int64_t inner = Product(absl::MakeConstSpan(out).subspan(static_cast<size_t>(axis)));
-  if (outer * inner == 0) return MakeKernel([](RunContext&) { return absl::OkStatus(); });
-  std::vector<int64_t> rows, starts;
+  if (Product(out) == 0) return MakeKernel([](RunContext&) { return absl::OkStatus(); });
+  std::vector<Dims> parts;
+  for (int i = 0; i < c.num_inputs(); ++i) parts.push_back(c.input_dims(i));
+  const JoinedRows joined = RowsOf(c, parts, axis);
+  for (int i = 0; i < c.num_inputs(); ++i) c.Want(i, joined.layouts[static_cast<size_t>(i)]);
+  c.Make(0, joined.whole);
+  const int64_t outer = joined.outer, inner = Product(out) / outer;
+  const std::vector<int64_t> rows = joined.parts;
+  std::vector<int64_t> starts;
   int64_t at = 0;
-  for (int i = 0; i < c.num_inputs(); ++i) {
-    rows.push_back(Product(c.input_dims(i)) / outer);
+  for (const int64_t row : rows) {
     starts.push_back(at);
-    at += rows.back();
+    at += row;
   }
   return MakeKernel([rows, starts, outer, inner](RunContext& r) {
     DispatchRows(r.output(0).dtype(), [&]<typename W>(int64_t scale) {

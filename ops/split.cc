@@ -4,6 +4,7 @@
 // Until version 11 the sizes are an attribute, from 13 an input; 18 adds num_outputs. Without sizes
 // the pieces are equal, the last one smaller where the axis does not divide (the standard says so
 // from 18 on).
+#include "ops/joined_channels.h"
 #include "ops/move.h"
 #include "runtime/op/op_registry.h"
 
@@ -84,9 +85,43 @@ absl::Status InferSplit2(InferContext& c) {
   return InferSplitBy(c, std::vector<Dim>(ints.begin(), ints.end()), !ints.empty());
 }
 
+// Pieces of the channels where the input lies in blocks of them or channels last; null where they
+// do not lie so, or their sizes are not known yet.
+absl::StatusOr<std::unique_ptr<Kernel>> SplitChannels(PrepareContext& c, int axis) {
+  const Dims x = c.input_dims(0);
+  if (axis != 1 || !c.input_layout(0).is_blocked() || Product(x) == 0) return nullptr;
+  std::vector<Dims> parts;
+  for (int i = 0; i < c.num_outputs(); ++i) {
+    if (!c.has_output(i) || c.output_is_dynamic(i)) return nullptr;
+    parts.push_back(c.output_dims(i));
+  }
+  const auto joined = JoinedRows::Of(parts, x, x, c.input_layout(0));
+  if (!joined) return nullptr;
+  c.Want(0, joined->whole);
+  for (int i = 0; i < c.num_outputs(); ++i) c.Make(i, joined->layouts[static_cast<size_t>(i)]);
+  return MakeKernel([rows = joined->parts, outer = joined->outer,
+                     whole = Product(x) / joined->outer](RunContext& r) {
+    DispatchRows(r.input(0).dtype(), [&]<typename W>(int64_t scale) {
+      const W* from = static_cast<const W*>(r.input(0).raw());
+      for (size_t i = 0; i < rows.size(); ++i) {
+        const int64_t row = rows[i] * scale;
+        W* to = static_cast<W*>(r.output(static_cast<int>(i)).mutable_raw());
+        ParallelFor(outer, RowGrain(row), [&](int64_t begin, int64_t end) {
+          for (int64_t o = begin; o < end; ++o)
+            CopyRow(from + o * whole * scale, to + o * row, row);
+        });
+        from += row;
+      }
+    });
+    return absl::OkStatus();
+  });
+}
+
 absl::StatusOr<std::unique_ptr<Kernel>> SplitKernel(PrepareContext& c) {
   const Dims x = c.input_dims(0);
   GR_ASSIGN_OR_RETURN(const int axis, NormalizeAxis(c.Int("axis"), static_cast<int>(x.size())));
+  GR_ASSIGN_OR_RETURN(auto channels, SplitChannels(c, axis));
+  if (channels != nullptr) return channels;
   const int n = c.num_outputs();
   return KernelByValues(
       c, {1},
