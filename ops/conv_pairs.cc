@@ -25,17 +25,6 @@ constexpr int64_t kParts = 4;               // of the positions, whatever the nu
 // the caches.
 constexpr int64_t kPanel = (kPairs + 1) * kBlock;
 
-int64_t TilesOf(const Sums& z) { return z.taps * z.in_blocks; }
-int64_t GroupsOf(const Sums& z) { return (z.out_blocks + kGroup - 1) / kGroup; }
-// Output blocks of each group but the last: an even number.
-int64_t GroupSize(const Sums& z) {
-  return ((z.out_blocks + GroupsOf(z) - 1) / GroupsOf(z) + 1) / 2 * 2;
-}
-// Where the weights between two blocks begin.
-int64_t At(const Sums& z, int64_t out_block, int64_t in_block, int64_t tap) {
-  return ((out_block * z.in_blocks + in_block) * z.taps + tap) * kTile;
-}
-
 }  // namespace
 
 Places Places::Of(const ChannelRuns& r) {
@@ -69,6 +58,17 @@ bool IsBuilt() { return true; }
 namespace {
 
 using avx512::Unroll;
+
+int64_t TilesOf(const Sums& z) { return z.taps * z.in_blocks; }
+int64_t GroupsOf(const Sums& z) { return (z.out_blocks + kGroup - 1) / kGroup; }
+// Output blocks of each group but the last: an even number.
+int64_t GroupSize(const Sums& z) {
+  return ((z.out_blocks + GroupsOf(z) - 1) / GroupsOf(z) + 1) / 2 * 2;
+}
+// Where the weights between two blocks begin.
+int64_t At(const Sums& z, int64_t out_block, int64_t in_block, int64_t tap) {
+  return ((out_block * z.in_blocks + in_block) * z.taps + tap) * kTile;
+}
 
 // rows[j] = the inputs that output position first + j sees through a window element; null outside.
 void FindRows(const Sums& z, const BFloat16* x, int64_t tap, int64_t first, int64_t n,

@@ -74,6 +74,7 @@ KernelFactory FastKernel(Rows rows, Columns columns) {
         ParallelFor(v.outer, std::max<int64_t>(8192 / std::max<int64_t>(v.size, 1), 1),
                     [&](int64_t begin, int64_t end) {
                       alignas(64) float a[kRowBuffer], b[kRowBuffer];
+                      a[0] = b[0] = 0;  // gcc 14 cannot know that rows are not empty
                       for (int64_t i = begin * v.size; i < end * v.size; i += v.size) {
                         for (int64_t k = 0; k < v.size; ++k) a[k] = x[i + k];
                         for (int64_t k = 0; z != nullptr && k < v.size; ++k) b[k] = z[i + k];
