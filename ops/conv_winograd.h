@@ -1,4 +1,5 @@
-// Convolutions of f32 by Winograd's algorithm (ops/winograd.h), as kernels.
+// Convolutions of f32 and bf16 by Winograd's algorithm (ops/winograd.h, ops/winograd_bf16.h), as
+// kernels.
 #pragma once
 
 #include "ops/conv_shape.h"
@@ -13,18 +14,19 @@ bool WinogradIsOff();
 // Inputs and outputs as of OneDnnConv and its gradients; `added`: an input that is added before the
 // activation, -1: none. Null where the algorithm does not fit or does not pay: windows other than
 // 3 x 3 with steps of 1, groups, channels that are no multiple of 16, few outputs or channels,
-// types other than f32, activations other than Relu and Clip.
+// types other than f32 and bf16, activations other than Relu and Clip.
 std::unique_ptr<Kernel> WinogradConv(PrepareContext& c, const ConvShape& s,
                                      const PostOp& activation, int added);
 std::unique_ptr<Kernel> WinogradConvBackwardData(PrepareContext& c, const ConvShape& s);
+// Of f32 only.
 std::unique_ptr<Kernel> WinogradConvBackwardWeights(PrepareContext& c, const ConvShape& s);
 
 // Whether WinogradConv fits f32 of these sizes and pays even where it transforms the weights.
 bool WinogradPays(const ConvShape& s);
 
-// The layout of constant weights that WinogradConv wants.
-Layout WinogradWeights(const Dims& w);
-// A reorder of row-major f32 weights into it; null where `to` is another layout.
+// The layout of constant weights of f32 or bf16 that WinogradConv wants.
+Layout WinogradWeights(DType dtype, const Dims& w);
+// A reorder of row-major weights into it; null where `to` is another layout.
 std::unique_ptr<Kernel> WinogradReorder(DType dtype, const Dims& w, const Layout& from,
                                         const Layout& to);
 

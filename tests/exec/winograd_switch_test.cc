@@ -3,6 +3,7 @@
 
 #include <cstdlib>
 
+#include "absl/strings/substitute.h"
 #include "ops/ops.h"
 #include "runtime/exec/plan.h"
 #include "runtime/ir/text.h"
@@ -11,13 +12,14 @@ namespace graphrun {
 namespace {
 
 // What the kernels of a convolution that suits Winograd's algorithm say of themselves.
-std::string Info() {
+std::string Info(const char* type) {
   OpRegistry registry;
   RegisterOps(registry);
-  auto graph = ParseGraph(R"(<ir_version: 8, opset_import: ["" : 17]>
-g (float[4, 64, 16, 16] x, float[64, 64, 3, 3] w) => (float[4, 64, 16, 16] y) {
+  const auto graph = ParseGraph(absl::Substitute(R"(<ir_version: 8, opset_import: ["" : 22]>
+g ($0[4, 64, 16, 16] x, $0[64, 64, 3, 3] w) => ($0[4, 64, 16, 16] y) {
   y = Conv <pads = [1, 1, 1, 1]> (x, w)
-})");
+})",
+                                                 type));
   EXPECT_TRUE(graph.ok()) << graph.status().message();
   std::vector<Type> types;
   for (const Value* v : (*graph)->inputs()) types.push_back(v->type());
@@ -29,11 +31,13 @@ g (float[4, 64, 16, 16] x, float[64, 64, 3, 3] w) => (float[4, 64, 16, 16] y) {
 }
 
 TEST(WinogradSwitchTest, OffLeavesDirectSums) {
-  setenv("GRAPHRUN_WINOGRAD", "off", 1);
-  const std::string off = Info();
-  unsetenv("GRAPHRUN_WINOGRAD");
-  EXPECT_EQ(off.find("wino"), std::string::npos) << off;
-  RecordProperty("without_the_switch", Info());
+  for (const char* type : {"float", "bfloat16"}) {
+    setenv("GRAPHRUN_WINOGRAD", "off", 1);
+    const std::string off = Info(type);
+    unsetenv("GRAPHRUN_WINOGRAD");
+    EXPECT_EQ(off.find("wino"), std::string::npos) << off;
+    RecordProperty(std::string("without_the_switch_") + type, Info(type));
+  }
 }
 
 }  // namespace

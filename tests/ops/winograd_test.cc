@@ -1,5 +1,5 @@
-// What Winograd's transforms cost in accuracy: 3 x 3 convolutions of f32 over many channels,
-// against f64.
+// What Winograd's transforms cost in accuracy: 3 x 3 convolutions of f32 and bf16 over many
+// channels, against f64.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -8,6 +8,7 @@
 
 #include "ops/ops.h"
 #include "ops/winograd.h"
+#include "ops/winograd_bf16.h"
 #include "ops/winograd_gradient.h"
 #include "runtime/op/evaluate.h"
 #include "runtime/op/infer.h"
@@ -30,7 +31,8 @@ class WinogradTest : public testing::TestWithParam<Shape3x3> {
     if (!winograd::IsBuilt()) GTEST_SKIP() << "built without AVX-512";
   }
 
-  // Numbers spread like weights and activations: sums of four uniform ones, the same in both types.
+  // Numbers spread like weights and activations: sums of four uniform ones that are numbers of
+  // type_, the same in all types.
   Tensor Random(DType dtype, const Dims& dims, uint32_t seed) const {
     Tensor t(dtype, dims);
     uint32_t state = seed;
@@ -40,8 +42,11 @@ class WinogradTest : public testing::TestWithParam<Shape3x3> {
         state = state * 1664525u + 1013904223u;
         v += static_cast<float>(state >> 8) / 16777216.0f - 0.5f;
       }
+      if (type_ == DType::kBFloat16) v = static_cast<float>(BFloat16(v));
       if (dtype == DType::kFloat32) {
         t.mutable_data<float>()[i] = v;
+      } else if (dtype == DType::kBFloat16) {
+        t.mutable_data<BFloat16>()[i] = BFloat16(v);
       } else {
         t.mutable_data<double>()[i] = static_cast<double>(v);
       }
@@ -70,7 +75,7 @@ class WinogradTest : public testing::TestWithParam<Shape3x3> {
     Node* node = graph.AddNode(spec);
     EXPECT_TRUE(InferTypes(graph, registry_).ok());
     EvaluateOptions options;
-    options.kernel = dtype == DType::kFloat32 ? "winograd" : "native";
+    options.kernel = dtype == type_ ? "winograd" : "native";
     auto y = EvaluateNode(*node, registry_, tensors, options);
     EXPECT_TRUE(y.ok()) << y.status().message();
     return y.ok() ? std::move(*y) : std::vector<Datum>();
@@ -80,7 +85,7 @@ class WinogradTest : public testing::TestWithParam<Shape3x3> {
   // mean square.
   double Error(const char* op, const char* domain, const std::vector<Dims>& inputs,
                int constant = -1, int outputs = 1) {
-    const auto got = Results(DType::kFloat32, op, domain, inputs, constant, outputs);
+    const auto got = Results(type_, op, domain, inputs, constant, outputs);
     const auto want = Results(DType::kFloat64, op, domain, inputs, constant, outputs);
     EXPECT_EQ(got.size(), want.size());
     double worst = 0;
@@ -97,6 +102,15 @@ class WinogradTest : public testing::TestWithParam<Shape3x3> {
   }
 
   OpRegistry registry_;
+  DType type_ = DType::kFloat32;  // that the algorithm computes in
+};
+
+class WinogradBf16Test : public WinogradTest {
+ protected:
+  WinogradBf16Test() { type_ = DType::kBFloat16; }
+  void SetUp() override {
+    if (!winograd_bf16::IsBuilt()) GTEST_SKIP() << "built without products of bf16 pairs";
+  }
 };
 
 // A direct f32 sum of this many terms is off by 1e-7 to 3e-7, Winograd by 1e-7 to 9e-7.
@@ -125,6 +139,48 @@ TEST_P(WinogradTest, AllGradientsStayWithinAFewRoundings) {
   EXPECT_LT(Error("ConvGradInput", "ai.graphrun", {y, w, x}), kMost);
   EXPECT_LT(Error("ConvGradWeight", "ai.graphrun", {y, x, w}, -1, 2), kMost);
 }
+
+// Rounding a number to bf16 puts it off by 0.0017 of its size (2^-8 over the root of 12, on average
+// over the sizes between powers of two). Transformed inputs and weights are rounded once each, four
+// in a result's sum where a direct sum has one: twice as much each. With the result's rounding
+// 0.0017 times the root of 2^2 + 2^2 + 1.
+constexpr double kMostBf16 = 0.0052;
+
+TEST_P(WinogradBf16Test, ForwardRoundsTransformedInputsAndWeightsOnce) {
+  const Shape3x3 s = GetParam();
+  EXPECT_LT(Error("Conv", "", {{s.batch, s.inputs, s.h, s.w}, {s.outputs, s.inputs, 3, 3}}),
+            kMostBf16);
+}
+
+TEST_P(WinogradBf16Test, ConstantWeightsBiasSumAndReluRoundTheResultOnce) {
+  const Shape3x3 s = GetParam();
+  EXPECT_LT(Error("FusedConv", "ai.graphrun",
+                  {{s.batch, s.inputs, s.h, s.w},
+                   {s.outputs, s.inputs, 3, 3},
+                   {s.outputs},
+                   {s.batch, s.outputs, s.out_h(), s.out_w()}},
+                  1),
+            kMostBf16);
+}
+
+TEST_P(WinogradBf16Test, GradientByTheInputRoundsTransformedInputsAndWeightsOnce) {
+  const Shape3x3 s = GetParam();
+  EXPECT_LT(Error("ConvGradInput", "ai.graphrun",
+                  {{s.batch, s.outputs, s.out_h(), s.out_w()},
+                   {s.outputs, s.inputs, 3, 3},
+                   {s.batch, s.inputs, s.h, s.w}}),
+            kMostBf16);
+}
+
+// As above; odd sizes leave half tiles at both edges.
+INSTANTIATE_TEST_SUITE_P(Shapes, WinogradBf16Test,
+                         testing::Values(Shape3x3{1, 64, 64, 16, 16}, Shape3x3{8, 32, 64, 14, 14},
+                                         Shape3x3{1, 128, 32, 28, 28}, Shape3x3{8, 256, 64, 8, 8},
+                                         Shape3x3{1, 48, 80, 29, 27, {0, 1, 2, 3}},
+                                         Shape3x3{3, 144, 128, 11, 13, {2, 0, 0, 1}},
+                                         Shape3x3{1, 64, 64, 33, 40, {0, 0, 0, 0}},
+                                         Shape3x3{1, 64, 48, 34, 33, {4, 3, 0, 5}},
+                                         Shape3x3{8, 320, 288, 4, 4}));
 
 // Odd numbers of blocks and tiles, pads wider than the window's and none, few tiles of many
 // channels, more tiles than the weights' gradient takes at once.
@@ -175,6 +231,33 @@ TEST(WinogradKernelTest, ThreadsChangeNoBit) {
     };
     EXPECT_EQ(result(1), result(3)) << channels << " channels";
   }
+}
+
+TEST(WinogradBf16KernelTest, ThreadsChangeNoBit) {
+  if (!winograd_bf16::IsBuilt()) GTEST_SKIP() << "built without products of bf16 pairs";
+  winograd::Sizes s;
+  s.batch = 2;
+  s.inputs = s.outputs = 48;
+  s.in_h = s.out_h = 17;
+  s.in_w = s.out_w = 14;
+  s.pad_h = s.pad_w = 1;
+  const auto result = [&](int threads) {
+    const auto numbers = [](int64_t n) {
+      std::vector<BFloat16> v(static_cast<size_t>(n));
+      for (size_t i = 0; i < v.size(); ++i) {
+        v[i] = BFloat16(static_cast<float>(i * 37 % 101) / 101 - 0.5f);
+      }
+      return v;
+    };
+    const auto form = winograd::Weights::kPlain;
+    const auto x = numbers(2 * 48 * 17 * 14), w = numbers(48 * 48 * 9);
+    std::vector<BFloat16> y(x.size());
+    std::vector<char> scratch(static_cast<size_t>(winograd_bf16::ConvolveBytes(s, threads, form)));
+    winograd_bf16::Convolve(s, threads, x.data(), form, w.data(), {}, y.data(), scratch.data());
+    std::vector<float> wide(y.begin(), y.end());
+    return wide;
+  };
+  EXPECT_EQ(result(1), result(3));
 }
 
 // Many weights are summed in groups of output channels, which are what they are alone.
