@@ -191,9 +191,9 @@ Verb BenchVerb() {
       "bench",
       "MODEL.onnx",
       "measures latency, throughput and memory of a run or of a training step",
-      "Inputs that are not given are random. --train measures forward, backward and update in "
-      "one graph. With --runs N nothing but those runs is timed, and the machine's peak is left "
-      "out. Arithmetic is counted as for direct sums: convolutions by Winograd's algorithm need "
+      "Inputs that are not given are random. --train measures forward, backward and update in\n"
+      "one graph. With --runs N nothing but those runs is timed, and the machine's peak is left\n"
+      "out. Arithmetic is counted as for direct sums: convolutions by Winograd's algorithm need\n"
       "less and can stand above the peak.",
       "graphrun bench model.onnx --batch 8\n"
       "graphrun bench model.onnx --train --batch 64 --optimizer adam --profile\n"

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstring>
 
+#include "absl/strings/match.h"
 #include "runtime/base/threads_scope.h"
 #include "runtime/exec/forget_states.h"
 #include "runtime/exec/late_node.h"
@@ -270,7 +271,9 @@ absl::Status Session::RunInstance(Instance& instance, absl::Span<const Datum> in
     }
     if (!status.ok()) {
       const Node* node = plan.steps()[s].node;
-      return node == nullptr ? status : Annotate(status, node->Describe());
+      // Where sizes were unknown until now, inference has named the node already.
+      if (node == nullptr || absl::StartsWith(status.message(), node->Describe())) return status;
+      return Annotate(status, node->Describe());
     }
     if (timed) {
       const Clock::time_point now = Clock::now();

@@ -63,6 +63,23 @@ TEST_F(SessionTest, AgreesWithTheInterpreter) {
   }
 }
 
+TEST_F(SessionTest, AnErrorOfANodeWhoseSizesDependOnDataNamesItOnce) {
+  const auto graph = Parse(R"(agraph (float[4] x, bool[4] some, float[3] z) => (float[N] y)
+{
+  kept = Compress(x, some)
+  [sum] y = Add(kept, z)
+})");
+  const auto session = *Session::Create(graph, &registry_);
+  Tensor some(DType::kBool, {4});
+  for (int i = 0; i < 4; ++i) some.mutable_data<bool>()[i] = i < 2;
+  const absl::Status status =
+      session->Run(std::vector<Tensor>{Random({4}, 1), some, Random({3}, 2)});
+  EXPECT_EQ(KindOf(status), ErrorKind::kModel);
+  const std::string message(status.message());
+  EXPECT_EQ(message.rfind("node \"sum\""), 0u) << message;
+  EXPECT_EQ(message.find("node", 1), std::string::npos) << message;
+}
+
 TEST_F(SessionTest, AnOutputOfOneRunStaysWhileThePlanForOtherSizesRuns) {
   auto session = Session::Create(Parse(kMlp), &registry_);
   const Tensor x = Random({2, 4}, 5);
