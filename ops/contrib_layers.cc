@@ -40,6 +40,19 @@ absl::Status InferSkip(InferContext& c) {
   return absl::OkStatus();
 }
 
+// What follows the factors in both operators that normalise a sum.
+OpDef Skip(OpDef def) {
+  return def.Input("bias", "T", Arity::kOptional)
+      .Output("output", "T")
+      .Output("mean", "U", Arity::kOptional)
+      .Output("inv_std_var", "U", Arity::kOptional)
+      .Output("input_skip_bias_sum", "T", Arity::kOptional)
+      .Types("T", kFloats)
+      .Types("U", kFloats)
+      .Attr("epsilon", 1e-12f)
+      .Infer(InferSkip);
+}
+
 absl::Status InferNorm(InferContext& c) {
   const Shape& x = c.input_shape(0);
   c.set_output_type(0, c.input_type(0));
@@ -199,20 +212,11 @@ void RegisterContribLayersOps(OpRegistry& ops) {
               .Try(Sample().In({2, 3}).In({3}))
               .Try(Sample().In({2, 3})));
   ops.Add(
-      OpDef("SkipLayerNormalization", 1, kMicrosoft)
-          .Input("input", "T")
-          .Input("skip", "T")
-          .Input("gamma", "T")
-          .Input("beta", "T", Arity::kOptional)
-          .Input("bias", "T", Arity::kOptional)
-          .Output("output", "T")
-          .Output("mean", "U", Arity::kOptional)
-          .Output("inv_std_var", "U", Arity::kOptional)
-          .Output("input_skip_bias_sum", "T", Arity::kOptional)
-          .Types("T", kFloats)
-          .Types("U", kFloats)
-          .Attr("epsilon", 1e-12f)
-          .Infer(InferSkip)
+      Skip(OpDef("SkipLayerNormalization", 1, kMicrosoft)
+               .Input("input", "T")
+               .Input("skip", "T")
+               .Input("gamma", "T")
+               .Input("beta", "T", Arity::kOptional))
           .Body([](BodyContext& b) {
             Expr sum = b.x(0) + b.x(1);
             if (b.has_input(4)) sum = sum + b.x(4);
@@ -226,19 +230,10 @@ void RegisterContribLayersOps(OpRegistry& ops) {
           .Try(Sample().In({2, 3, 4}).In({2, 3, 4}).In({4}).In({4}).In({4}))
           .Try(Sample().In({2, 3, 4}).In({3, 4}).In({4}).Outputs(4).NoGradient("f32 statistics")));
   ops.Add(
-      OpDef("SkipSimplifiedLayerNormalization", 1, kMicrosoft)
-          .Input("input", "T")
-          .Input("skip", "T")
-          .Input("gamma", "T")
-          .Input("bias", "T", Arity::kOptional)
-          .Output("output", "T")
-          .Output("mean", "U", Arity::kOptional)
-          .Output("inv_std_var", "U", Arity::kOptional)
-          .Output("input_skip_bias_sum", "T", Arity::kOptional)
-          .Types("T", kFloats)
-          .Types("U", kFloats)
-          .Attr("epsilon", 1e-12f)
-          .Infer(InferSkip)
+      Skip(OpDef("SkipSimplifiedLayerNormalization", 1, kMicrosoft)
+               .Input("input", "T")
+               .Input("skip", "T")
+               .Input("gamma", "T"))
           .Body([](BodyContext& b) {
             Expr sum = b.x(0) + b.x(1);
             if (b.has_input(3)) sum = sum + b.x(3);

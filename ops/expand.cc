@@ -29,6 +29,23 @@ absl::Status InferExpand(InferContext& c) {
   return absl::OkStatus();
 }
 
+// Output 0 as a tensor of `to`, to which input 0 as one of `from` is broadcast.
+void Spread(const Dims& to, const Dims& from, RunContext& r) {
+  const Broadcast<1> broadcast(to, {from});
+  DispatchWidth(r.input(0).dtype(), [&]<typename W>() {
+    const W* x = static_cast<const W*>(r.input(0).raw());
+    W* y = static_cast<W*>(r.output(0).mutable_raw());
+    broadcast.ForEachRow([&](int64_t out, const std::array<int64_t, 1>& at,
+                             const std::array<int64_t, 1>& step, int64_t n) {
+      if (step[0] == 0) {
+        std::fill(y + out, y + out + n, x[at[0]]);
+      } else {
+        CopyRow(x + at[0], y + out, n);
+      }
+    });
+  });
+}
+
 absl::StatusOr<std::unique_ptr<Kernel>> ExpandKernel(PrepareContext& c) {
   const Dims x = c.input_dims(0);
   return KernelByValues(
@@ -36,19 +53,7 @@ absl::StatusOr<std::unique_ptr<Kernel>> ExpandKernel(PrepareContext& c) {
       [x](const InputValues& v) -> absl::StatusOr<Dims> { return BroadcastDims(x, v.ints(1)); },
       [x](const Dims& dims, RunContext& r) -> absl::Status {
         GR_RETURN_IF_ERROR(r.ResizeOutput(0, r.input(0).dtype(), dims));
-        const Broadcast<1> broadcast(dims, {x});
-        DispatchWidth(r.input(0).dtype(), [&]<typename W>() {
-          const W* from = static_cast<const W*>(r.input(0).raw());
-          W* to = static_cast<W*>(r.output(0).mutable_raw());
-          broadcast.ForEachRow([&](int64_t out, const std::array<int64_t, 1>& at,
-                                   const std::array<int64_t, 1>& step, int64_t n) {
-            if (step[0] == 0) {
-              std::fill(to + out, to + out + n, from[at[0]]);
-            } else {
-              CopyRow(from + at[0], to + out, n);
-            }
-          });
-        });
+        Spread(dims, x, r);
         return absl::OkStatus();
       });
 }
@@ -110,19 +115,7 @@ absl::StatusOr<std::unique_ptr<Kernel>> TileKernel(PrepareContext& c) {
           source.insert(source.end(), {1, x[i]});
         }
         GR_RETURN_IF_ERROR(r.ResizeOutput(0, r.input(0).dtype(), dims));
-        const Broadcast<1> broadcast(wide, {source});
-        DispatchWidth(r.input(0).dtype(), [&]<typename W>() {
-          const W* from = static_cast<const W*>(r.input(0).raw());
-          W* to = static_cast<W*>(r.output(0).mutable_raw());
-          broadcast.ForEachRow([&](int64_t out, const std::array<int64_t, 1>& at,
-                                   const std::array<int64_t, 1>& step, int64_t n) {
-            if (step[0] == 0) {
-              std::fill(to + out, to + out + n, from[at[0]]);
-            } else {
-              CopyRow(from + at[0], to + out, n);
-            }
-          });
-        });
+        Spread(wide, source, r);
         return absl::OkStatus();
       });
 }
