@@ -27,7 +27,7 @@ absl::Status Run(const Flags& flags) {
   GR_ASSIGN_OR_RETURN(const std::vector<Datum> inputs, ReadInputs(*graph, flags, true));
   const auto rows = CheckGradients(*graph, *registry, inputs, options);
   if (!rows.ok()) return Annotate(rows.status(), path);
-  size_t good = 0, reached = 0;
+  size_t good = 0;
   double worst = 0;
   JsonWriter json(2, JsonWriter::NonFinite::kString);
   json.BeginObject().Key("tensors").BeginArray();
@@ -36,7 +36,6 @@ absl::Status Run(const Flags& flags) {
   for (const GradientCheckRow& row : *rows) {
     const bool ok = !row.reaches || row.error <= tolerance;
     good += ok;
-    reached += row.reaches;
     worst = std::max(worst, row.error);
     json.BeginObject().Field("name", row.name).Field("reaches", row.reaches);
     json.Field("analytic", row.analytic)
