@@ -2,13 +2,9 @@
 
 #include <algorithm>
 
-#include "ops/avx512.h"
 #include "ops/onednn.h"
+#include "ops/pair_products.h"
 #include "runtime/base/parallel.h"
-
-#if defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__AVX512BF16__)
-#define GR_CONV_PAIRS 1
-#endif
 
 namespace graphrun {
 
@@ -51,13 +47,11 @@ int64_t Sums::scratch_floats(int threads) const {
   return (parts == 1 ? 0 : parts * floats()) + threads * (kGroup + 2) * kPanel;
 }
 
-#ifdef GR_CONV_PAIRS
+#ifdef GR_PAIR_PRODUCTS
 
 bool IsBuilt() { return true; }
 
 namespace {
-
-using avx512::Unroll;
 
 int64_t TilesOf(const Sums& z) { return z.taps * z.in_blocks; }
 int64_t GroupsOf(const Sums& z) { return (z.out_blocks + kGroup - 1) / kGroup; }
@@ -135,42 +129,11 @@ void Pack(const BFloat16* const* rows, int64_t pairs, int64_t first, int64_t cou
   for (; done < count; ++done) PackBlock(rows, pairs, first + done, places, to + done * kPanel);
 }
 
-// tile[i, 0..16) of kColumns tiles = or += the sum over pairs of x[p, i] times dy[p, 0..16), for 8
-// rows.
-template <int kColumns>
-[[gnu::flatten]] void Multiply(int64_t pairs, const uint32_t* x, const uint32_t* dy, bool adds,
-                               float* tile, int64_t tile_step) {
-  __m512 sum[8][kColumns];
-  Unroll<8>([&](int i) {
-    Unroll<kColumns>([&](int j) {
-      sum[i][j] = adds ? _mm512_loadu_ps(tile + j * tile_step + i * kBlock) : _mm512_setzero_ps();
-    });
-  });
-  for (int64_t p = 0; p < pairs; ++p, x += kBlock, dy += kBlock) {
-    __m512i columns[kColumns];
-    Unroll<kColumns>([&](int j) { columns[j] = _mm512_loadu_si512(dy + j * kPanel); });
-    Unroll<8>([&](int i) {
-      const __m512i v = _mm512_set1_epi32(static_cast<int>(x[i]));
-      Unroll<kColumns>([&](int j) {
-        sum[i][j] = _mm512_dpbf16_ps(sum[i][j], (__m512bh)v, (__m512bh)columns[j]);
-      });
-    });
-  }
-  Unroll<8>([&](int i) {
-    Unroll<kColumns>(
-        [&](int j) { _mm512_storeu_ps(tile + j * tile_step + i * kBlock, sum[i][j]); });
-  });
-}
-
 // [16 i, 16 o] to [8 i, 16 o, 2 i] in place.
 void Interleave(float* tile) {
-  const __m512i low = _mm512_set_epi32(23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
-  const __m512i high =
-      _mm512_set_epi32(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8);
   for (int64_t i = 0; i < kTile; i += 2 * kBlock) {
     const __m512 even = _mm512_loadu_ps(tile + i), odd = _mm512_loadu_ps(tile + i + kBlock);
-    _mm512_storeu_ps(tile + i, _mm512_permutex2var_ps(even, low, odd));
-    _mm512_storeu_ps(tile + i + kBlock, _mm512_permutex2var_ps(even, high, odd));
+    StoreInterleaved(even, odd, tile + i);
   }
 }
 
@@ -186,9 +149,9 @@ void MultiplyBlocks(const Sums& z, int64_t pairs, const uint32_t* x, int64_t in_
       float* const tile = tiles + block * z.taps * kTile;
       for (int64_t i = 0; i < kBlock; i += 8) {
         if (both) {
-          Multiply<2>(pairs, rows + i, dy, adds, tile + i * kBlock, step);
+          Multiply<2>(pairs, rows + i, dy, kPanel, adds, tile + i * kBlock, step);
         } else {
-          Multiply<1>(pairs, rows + i, dy, adds, tile + i * kBlock, step);
+          Multiply<1>(pairs, rows + i, dy, kPanel, adds, tile + i * kBlock, step);
         }
       }
       if (!last) continue;
@@ -281,17 +244,15 @@ namespace {
 // Channels that make the packing pay.
 constexpr int64_t kFewest = 64;
 
-// The runs of an activation that has channels last or in blocks of 16, as it is; channels last of
-// any other.
-absl::optional<ChannelRuns> RunsOf(PrepareContext& c, int input) {
+}  // namespace
+
+absl::optional<ChannelRuns> pairs::RunsOf(PrepareContext& c, int input) {
   const Dims dims = c.input_dims(input);
   auto runs = ChannelRuns::Of(dims, c.input_layout(input));
   if (runs && (runs->run == 16 || (runs->blocks == 1 && runs->run > 1))) return runs;
   const auto last = onednn::LayoutOf(onednn::ChannelsLast(DType::kBFloat16, dims));
   return last ? ChannelRuns::Of(dims, *last) : absl::nullopt;
 }
-
-}  // namespace
 
 std::unique_ptr<Kernel> PairsConvBackwardWeights(PrepareContext& c, const ConvShape& s) {
   const Dims dy = c.input_dims(0), x = c.input_dims(1), w = c.output_dims(0);
@@ -306,7 +267,7 @@ std::unique_ptr<Kernel> PairsConvBackwardWeights(PrepareContext& c, const ConvSh
   // As the convolution itself reads them: the update then writes their bf16 copy in place.
   const auto made = onednn::LayoutOf(
       onednn::Md(w, dnnl::memory::data_type::f32, dnnl::memory::format_tag::OIhw8i16o2i));
-  const auto x_runs = RunsOf(c, 1), dy_runs = RunsOf(c, 0);
+  const auto x_runs = pairs::RunsOf(c, 1), dy_runs = pairs::RunsOf(c, 0);
   if (!made || !x_runs || !dy_runs) return nullptr;
   const pairs::Sums z = pairs::Sums::Of(s, *x_runs, *dy_runs);
   c.Want(0, dy_runs->LayoutOf(dy));

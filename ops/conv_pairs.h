@@ -28,6 +28,10 @@ struct Places {
   static Places Of(const ChannelRuns& r);
 };
 
+// The runs of a bf16 activation that has channels last or in blocks of 16, as it is; channels last
+// of any other. Nothing where the tensor is too large.
+absl::optional<ChannelRuns> RunsOf(PrepareContext& c, int input);
+
 struct Sums {
   ConvShape s;
   Places x, dy;
