@@ -8,6 +8,7 @@
 #include "ops/conv_pairs.h"
 #include "ops/conv_winograd.h"
 #include "ops/multiply_adds.h"
+#include "ops/winograd_pairs.h"
 #include "runtime/op/op_registry.h"
 
 namespace graphrun {
@@ -128,7 +129,8 @@ Made NativeGradInput(PrepareContext& c) {
 Made TransformedGradWeight(PrepareContext& c) {
   GR_ASSIGN_OR_RETURN(const ConvShape s,
                       ShapeOfConv(c, c.input_dims(1), c.input_dims(2), c.input_dims(0)));
-  return WinogradConvBackwardWeights(c, s);
+  if (auto kernel = WinogradConvBackwardWeights(c, s)) return kernel;
+  return WinogradPairsConvBackwardWeights(c, s);
 }
 
 Made PairsGradWeight(PrepareContext& c) {

@@ -232,6 +232,8 @@ bool WinogradIsOff() {
   return value != nullptr && absl::string_view(value) == "off";
 }
 
+absl::optional<Sizes> WinogradSizes(DType type, const ConvShape& s) { return SizesOf(type, s); }
+
 bool WinogradPays(const ConvShape& s) {
   const auto sizes = SizesOf(DType::kFloat32, s);
   return winograd::IsBuilt() && sizes && winograd::ConvolvePays(*sizes, Weights::kPlain);

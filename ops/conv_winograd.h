@@ -4,12 +4,17 @@
 
 #include "ops/conv_shape.h"
 #include "ops/post_op.h"
+#include "ops/winograd.h"
 #include "runtime/op/kernel.h"
 
 namespace graphrun {
 
 // GRAPHRUN_WINOGRAD=off: direct sums, which round less, here and in oneDNN.
 bool WinogradIsOff();
+
+// The sizes of a convolution of `type` that the algorithm fits: windows of 3 x 3 with steps of 1,
+// no groups, multiples of 16 channels, at least one image; nothing where it is left out.
+absl::optional<winograd::Sizes> WinogradSizes(DType type, const ConvShape& s);
 
 // Inputs and outputs as of OneDnnConv and its gradients; `added`: an input that is added before the
 // activation, -1: none. Null where the algorithm does not fit or does not pay: windows other than
@@ -18,7 +23,7 @@ bool WinogradIsOff();
 std::unique_ptr<Kernel> WinogradConv(PrepareContext& c, const ConvShape& s,
                                      const PostOp& activation, int added);
 std::unique_ptr<Kernel> WinogradConvBackwardData(PrepareContext& c, const ConvShape& s);
-// Of f32 only.
+// Of f32 only; ops/winograd_pairs.h has that of bf16.
 std::unique_ptr<Kernel> WinogradConvBackwardWeights(PrepareContext& c, const ConvShape& s);
 
 // Whether WinogradConv fits f32 of these sizes and pays even where it transforms the weights.
