@@ -3,6 +3,7 @@
 // Source: https://onnx.ai/onnx/operators/onnx__Conv.html (1, 11, 22). x [N, C, spatial...], w [M,
 // C/group, kernel...], y [N, M, spatial...] with 1 to 3 spatial axes.
 #include "ops/conv_gradients.h"
+#include "ops/conv_groups.h"
 #include "ops/conv_native.h"
 #include "ops/conv_onednn.h"
 #include "ops/conv_pairs.h"
@@ -112,6 +113,12 @@ Made FastGradInput(PrepareContext& c) {
   return OneDnnConvBackwardData(c, s);
 }
 
+Made GroupsGradInput(PrepareContext& c) {
+  GR_ASSIGN_OR_RETURN(const ConvShape s,
+                      ShapeOfConv(c, c.input_dims(2), c.input_dims(1), c.input_dims(0)));
+  return GroupsConvBackwardData(c, s);
+}
+
 Made NativeGradInput(PrepareContext& c) {
   GR_ASSIGN_OR_RETURN(const ConvShape s,
                       ShapeOfConv(c, c.input_dims(2), c.input_dims(1), c.input_dims(0)));
@@ -143,6 +150,12 @@ Made FastGradWeight(PrepareContext& c) {
   GR_ASSIGN_OR_RETURN(const ConvShape s,
                       ShapeOfConv(c, c.input_dims(1), c.input_dims(2), c.input_dims(0)));
   return OneDnnConvBackwardWeights(c, s);
+}
+
+Made GroupsGradWeight(PrepareContext& c) {
+  GR_ASSIGN_OR_RETURN(const ConvShape s,
+                      ShapeOfConv(c, c.input_dims(1), c.input_dims(2), c.input_dims(0)));
+  return GroupsConvBackwardWeights(c, s);
 }
 
 Made NativeGradWeight(PrepareContext& c) {
@@ -255,6 +268,7 @@ void RegisterConvOps(OpRegistry& ops) {
           .NoGradientFor({2})
           .Kernel("winograd", TransformedGradInput)
           .Kernel("onednn", FastGradInput)
+          .Kernel("groups", GroupsGradInput)
           .Kernel("native", NativeGradInput)
           .Gradient(ConvGradInputGradient)
           .Body(ConvGradInputBody)
@@ -293,6 +307,7 @@ void RegisterConvOps(OpRegistry& ops) {
           .Kernel("winograd", TransformedGradWeight)
           .Kernel("pairs", PairsGradWeight)
           .Kernel("onednn", FastGradWeight)
+          .Kernel("groups", GroupsGradWeight)
           .Kernel("native", NativeGradWeight)
           .Gradient(ConvGradWeightGradient)
           .Body(ConvGradWeightBody)

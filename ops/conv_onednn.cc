@@ -1,6 +1,7 @@
 #include "ops/conv_onednn.h"
 
 #include "absl/strings/match.h"
+#include "ops/conv_groups.h"
 #include "ops/conv_product.h"
 #include "ops/conv_winograd.h"
 #include "ops/onednn.h"
@@ -209,6 +210,16 @@ bool IsForWholeChannels(const dnnl::primitive_desc_base& pd, const ConvShape& s)
          absl::StrContains(onednn::ImplementationOf(pd), "brgconv_strided");
 }
 
+// Channels of narrow groups that an implementation other than the depthwise ones fills up to whole
+// blocks: most of its sums are of zeros.
+bool IsPadded(const dnnl::primitive_desc_base& pd, const Md& weights) {
+  if (absl::StrContains(onednn::ImplementationOf(pd), "dw")) return false;
+  const auto layout = onednn::LayoutOf(weights);
+  const Dims dims = onednn::DimsOf(weights);
+  return layout && layout->is_blocked() &&
+         layout->padded()[1] * layout->padded()[2] > dims[1] * dims[2];
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Kernel>> OneDnnConv(PrepareContext& c, const ConvShape& s,
@@ -285,6 +296,9 @@ absl::StatusOr<std::unique_ptr<Kernel>> OneDnnConvBackwardData(PrepareContext& c
                make(dnnl::algorithm::convolution_direct));
   }
   if (!pd) return nullptr;
+  if (ServesGroups(s, dtype, dtype) && (IsSlow(*pd) || IsPadded(*pd, pd->weights_desc()))) {
+    return nullptr;
+  }
   onednn::Program program;
   onednn::Slot at;
   if (!TakeActivation(c, 0, pd->diff_dst_desc()) || !MakeActivation(c, 0, pd->diff_src_desc()) ||
@@ -332,6 +346,10 @@ absl::StatusOr<std::unique_ptr<Kernel>> OneDnnConvBackwardWeights(PrepareContext
     if (pd && !IsSlow(*pd)) break;
   }
   if (!pd) return nullptr;
+  if (made_dtype == DType::kFloat32 && ServesGroups(s, dtype, made_dtype) &&
+      (IsSlow(*pd) || IsPadded(*pd, pd->diff_weights_desc()))) {
+    return nullptr;
+  }
   onednn::Program program;
   if (!TakeActivation(c, 0, pd->diff_dst_desc()) || !TakeActivation(c, 1, pd->src_desc())) {
     return nullptr;
