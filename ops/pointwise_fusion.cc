@@ -42,6 +42,10 @@ bool Fits(const Node& node, const OpRegistry& registry) {
 // between elementwise operators with results of one size. Connected operators of one level may
 // become one node: a way out of them and back would have to rise and fall. Afterwards a group whose
 // results only one other group reads joins that group: nothing else lies between the two.
+//
+// In a training step, what only the gradient reads and what can be made of values that it reads
+// anyway (a Relu's mask, of the Relu's result) takes its reader's level, so that it is made there
+// instead of being kept.
 class Grouping {
  public:
   Grouping(const Graph& graph, const OpRegistry& registry) {
@@ -65,6 +69,7 @@ class Grouping {
       }
       level_.push_back(level);
     }
+    if (!graph.states().empty() && !graph.outputs().empty()) Defer(*graph.outputs()[0], registry);
     Connect();
     SinkIntoReaders();
   }
@@ -92,6 +97,41 @@ class Grouping {
   }
   bool SameClass(int a, int b) const {
     return class_[At(a)] >= 0 && class_[At(a)] == class_[At(b)];
+  }
+
+  // `loss` divides the nodes into those before the gradient and the gradient.
+  void Defer(const Value& loss, const OpRegistry& registry) {
+    const int end = Producer(&loss);
+    // What the gradient reads in nodes that no program can hold.
+    absl::flat_hash_set<const Value*> kept;
+    for (size_t n = At(end + 1); n < nodes_.size(); ++n) {
+      const OpDef* def = registry.Find(*nodes_[n]);
+      if (class_[n] >= 0 || def == nullptr) continue;
+      for (size_t i = 0; i < nodes_[n]->inputs().size(); ++i)
+        if (!def->is_shape_only(static_cast<int>(i))) kept.insert(nodes_[n]->inputs()[i]);
+    }
+    std::vector<bool> from_kept(nodes_.size(), false);
+    for (size_t n = 0; n < nodes_.size(); ++n) {
+      const auto& inputs = nodes_[n]->inputs();
+      from_kept[n] =
+          class_[n] >= 0 && std::all_of(inputs.begin(), inputs.end(), [&](const Value* in) {
+            const int p = Producer(in);
+            return p < 0 || from_kept[At(p)] || (p <= end && kept.contains(in));
+          });
+    }
+    for (int n = static_cast<int>(nodes_.size()) - 1; n >= 0; --n) {
+      if (!from_kept[At(n)]) continue;
+      const Value* out = nodes_[At(n)]->output(0);
+      if (out->num_graph_outputs() > 0 || out->uses().empty()) continue;
+      int level = -1;
+      for (const Use& use : out->uses()) {
+        const auto it = index_.find(use.node);
+        const int reader = it == index_.end() ? -1 : it->second;
+        const int at = reader < 0 || !SameClass(n, reader) ? -1 : level_[At(reader)];
+        level = &use == &out->uses().front() ? at : std::min(level, at);
+      }
+      level_[At(n)] = std::max(level, level_[At(n)]);
+    }
   }
 
   int Root(int i) {

@@ -122,6 +122,33 @@ TEST(PointwiseFusionTest, JoinsWhatOnlyALaterGroupReads) {
       "MatMul Pointwise(Sigmoid,Mul,Neg)");
 }
 
+// The operators of a training step x*w -> Relu -> *w -> mean after the rewrite; the gradient reads
+// `kept` beside the Relu's mask.
+std::string OpsOfStep(absl::string_view kept) {
+  auto graph = Parse(absl::StrCat(
+      "(float[2,2] x) => (float l, float[2,2] n) <float zero = {0}, float[2,2] w = {1,-2,3,-4}> {"
+      " a = MatMul(x, w) y = Relu(a) h = MatMul(y, w) l = ReduceMean<keepdims = 0>(h)"
+      " d = MatMul(h, w) p = Greater(y, zero) m = Where(p, d, zero) g = MatMul(",
+      kept, ", m) n = Sub(w, g) }"));
+  graph->AddState(graph->FindValue("w"), graph->FindValue("n"));
+  const std::vector<Datum> want = Evaluate(*graph, false);
+  EXPECT_TRUE(FusePointwise(*graph, StandardRegistry()).ok());
+  const std::vector<Datum> got = Evaluate(*graph, true);
+  for (int64_t i = 0; i < 4; ++i)
+    EXPECT_EQ(got[1].tensor.AsDouble(i), want[1].tensor.AsDouble(i)) << i;
+  return Ops(*graph);
+}
+
+TEST(PointwiseFusionTest, MakesAMaskInTheGradientThatReadsWhatItIsMadeOf) {
+  EXPECT_EQ(OpsOfStep("y"),
+            "MatMul Relu MatMul ReduceMean MatMul Pointwise(Greater,Where) MatMul Sub");
+}
+
+TEST(PointwiseFusionTest, KeepsAMaskInsteadOfALargerActivation) {
+  EXPECT_EQ(OpsOfStep("x"),
+            "MatMul Pointwise(Relu,Greater) MatMul ReduceMean MatMul Where MatMul Sub");
+}
+
 TEST(PointwiseFusionTest, LeavesSmallerOperandsToTheirOwnGroup) {
   ExpectFused(
       "(float[4,4] x, float[4] b) => (float[4,4] y) { e = Exp(b) n = Neg(e) c = Mul(x, n) y = "
