@@ -84,7 +84,7 @@ int64_t GradientTiles(const Sizes& s) {
 // Blocks of output channels whose sums are kept at once: all where tiles come in several chunks,
 // which would be transformed again for each group, else an even number of them.
 int64_t GradientBlocks(const Sizes& s) {
-  constexpr int64_t kFloats = 5 * 1024 * 1024;
+  constexpr int64_t kFloats = 1280 * 1024;
   const int64_t blocks = s.outputs / kBlock, floats = WeightFloats(s.inputs, s.outputs);
   if (GradientTiles(s) < s.tiles() || floats <= kFloats) return blocks;
   const int64_t groups = std::min((floats + kFloats - 1) / kFloats, (blocks + 1) / 2);
