@@ -5,7 +5,7 @@
 
 namespace graphrun {
 
-// A tensor of that type and size; where it is large, zeros that are no memory until they are read.
+// A tensor of that type and size: the same one where it is small, else zeros that are no memory.
 Tensor Placeholder(const Tensor& tensor);
 
 // Puts placeholders in the place of the graph's states' first values.
