@@ -6,7 +6,7 @@
 namespace graphrun {
 namespace {
 
-using BatchTypes = TypeList<float, int64_t, double, int32_t>;
+using BatchTypes = TypeList<float, int64_t, double, int32_t, Float16, BFloat16>;
 using SourceTypes = Concat<NumericTypes, TypeList<bool>>;
 using Converter = void (*)(const void* from, void* to, int64_t count);
 

@@ -60,11 +60,12 @@ absl::StatusOr<FieldPlan> PlanField(const Dataset& dataset, const Field& field,
   if (plan.skip) return plan;
   const auto where = [&] { return absl::StrCat(dataset.name(), ": field \"", field.name, "\""); };
   plan.dtype = format.dtype == DType::kUndefined ? DefaultDType(field) : format.dtype;
-  const DType offered[] = {DType::kFloat32, DType::kFloat64, DType::kInt32, DType::kInt64,
-                           field.dtype};
+  const DType offered[] = {DType::kFloat32, DType::kFloat64,  DType::kInt32, DType::kInt64,
+                           DType::kFloat16, DType::kBFloat16, field.dtype};
   if (std::find(std::begin(offered), std::end(offered), plan.dtype) == std::end(offered)) {
     return DataError(where(), " is ", DTypeName(field.dtype), " and cannot be loaded as ",
-                     DTypeName(plan.dtype), "; float32, float64, int32 and int64 are offered");
+                     DTypeName(plan.dtype),
+                     "; float32, float64, float16, bfloat16, int32 and int64 are offered");
   }
   plan.raw_elements = Product(field.dims);
   plan.sample = format.view.value_or(field.dims);

@@ -244,6 +244,19 @@ TEST(DataLoaderTest, FormatsChooseTypesSizesAndFields) {
   EXPECT_FALSE(b.fields[1].is_defined());
 }
 
+TEST(DataLoaderTest, FeaturesOfModelsIn16BitFloatsAreConverted) {
+  for (const DType dtype : {DType::kFloat16, DType::kBFloat16}) {
+    LoaderOptions options;
+    options.formats.resize(2);
+    options.formats[0].dtype = dtype;
+    const auto loader = DataLoader::Create(Images(2), SequentialSampler(2), options);
+    ASSERT_TRUE(loader.ok()) << loader.status().message();
+    const Batch& batch = **(*loader)->Next();
+    ASSERT_EQ(batch.fields[0].dtype(), dtype);
+    EXPECT_EQ(batch.fields[0].AsDouble(17), 2);
+  }
+}
+
 TEST(DataLoaderTest, NormalisesAfterTheTransforms) {
   const auto d = Images(4);
   LoaderOptions options;
@@ -323,8 +336,8 @@ TEST(DataLoaderTest, WhatDoesNotFitIsRefusedBeforeAnythingStarts) {
   options.formats[0].dims = Dims{15};
   EXPECT_NE(fails(options).find("cannot be batched as [15]"), std::string::npos);
   options.formats[0] = FieldFormat();
-  options.formats[0].dtype = DType::kBFloat16;
-  EXPECT_NE(fails(options).find("cannot be loaded as bfloat16"), std::string::npos);
+  options.formats[0].dtype = DType::kInt8;
+  EXPECT_NE(fails(options).find("cannot be loaded as int8"), std::string::npos);
   options.formats.resize(1);
   fails(options);
   options = LoaderOptions();
