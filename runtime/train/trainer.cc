@@ -157,11 +157,9 @@ class Trainer {
     session.set_step(static_cast<uint64_t>(at_.batches));
     GR_RETURN_IF_ERROR(session.Run(absl::Span<const Tensor>(arguments_)));
     const double loss = session.output(0).tensor.AsDouble(0);
+    if (update) at_.lr = session.output(1).tensor.AsDouble(0);
     if (!std::isfinite(loss)) return Diverged(loss);
-    if (update) {
-      at_.lr = session.output(1).tensor.AsDouble(0);
-      ++at_.updates;
-    }
+    at_.updates += update ? 1 : 0;
     at_.epoch_loss += loss * static_cast<double>(batch.size);
     at_.epoch_samples += batch.size;
     ++at_.batch;

@@ -330,6 +330,8 @@ TEST_F(TrainerTest, ADivergedRunIsANumericError) {
   recipe_.mutable_data()->set_normalize(recipe::Data::NONE);
   const auto result = Train(recipe_, registry_, {});
   EXPECT_EQ(KindOf(result.status()), ErrorKind::kNumeric) << result.status().message();
+  EXPECT_NE(result.status().message().find("lr 1e+38"), absl::string_view::npos)
+      << result.status().message();
 }
 
 TEST_F(TrainerTest, EarlyStoppingWaitsForItsPatience) {
