@@ -7,6 +7,7 @@
 #include "ops/conv_native.h"
 #include "ops/conv_onednn.h"
 #include "ops/conv_pairs.h"
+#include "ops/conv_tiles.h"
 #include "ops/conv_winograd.h"
 #include "ops/multiply_adds.h"
 #include "ops/winograd_pairs.h"
@@ -156,6 +157,12 @@ Made GroupsGradWeight(PrepareContext& c) {
   GR_ASSIGN_OR_RETURN(const ConvShape s,
                       ShapeOfConv(c, c.input_dims(1), c.input_dims(2), c.input_dims(0)));
   return GroupsConvBackwardWeights(c, s);
+}
+
+Made TilesGradWeight(PrepareContext& c) {
+  GR_ASSIGN_OR_RETURN(const ConvShape s,
+                      ShapeOfConv(c, c.input_dims(1), c.input_dims(2), c.input_dims(0)));
+  return TilesConvBackwardWeights(c, s);
 }
 
 Made NativeGradWeight(PrepareContext& c) {
@@ -308,6 +315,7 @@ void RegisterConvOps(OpRegistry& ops) {
           .Kernel("pairs", PairsGradWeight)
           .Kernel("onednn", FastGradWeight)
           .Kernel("groups", GroupsGradWeight)
+          .Kernel("tiles", TilesGradWeight)
           .Kernel("native", NativeGradWeight)
           .Gradient(ConvGradWeightGradient)
           .Body(ConvGradWeightBody)

@@ -3,6 +3,7 @@
 #include "absl/strings/match.h"
 #include "ops/conv_groups.h"
 #include "ops/conv_product.h"
+#include "ops/conv_tiles.h"
 #include "ops/conv_winograd.h"
 #include "ops/onednn.h"
 
@@ -346,6 +347,7 @@ absl::StatusOr<std::unique_ptr<Kernel>> OneDnnConvBackwardWeights(PrepareContext
     if (pd && !IsSlow(*pd)) break;
   }
   if (!pd) return nullptr;
+  if (ServesTiles(s, dtype, made_dtype) && IsSlow(*pd)) return nullptr;
   if (made_dtype == DType::kFloat32 && ServesGroups(s, dtype, made_dtype) &&
       (IsSlow(*pd) || IsPadded(*pd, pd->diff_weights_desc()))) {
     return nullptr;

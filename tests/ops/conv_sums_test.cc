@@ -1,5 +1,7 @@
-// Gradients of convolutions with narrow groups: against sums in f64 of the same numbers.
+// The gradients of convolutions that sum over layouts of channels (kernels groups and tiles):
+// against sums in f64 of the same numbers.
 #include "ops/conv_groups.h"
+#include "ops/conv_tiles.h"
 
 #include <gtest/gtest.h>
 
@@ -12,24 +14,24 @@ namespace graphrun {
 namespace {
 
 struct Case {
-  int64_t batch, groups, width;
-  std::vector<int64_t> in, kernel, pads, strides, dilations;
+  std::string kernel;
+  int64_t batch, groups, inputs, outputs;
+  std::vector<int64_t> in, window, pads, strides, dilations;
 
-  int64_t channels() const { return groups * width; }
   Dims With(int64_t first, int64_t second, const std::vector<int64_t>& spatial) const {
     Dims dims = {first, second};
     dims.insert(dims.end(), spatial.begin(), spatial.end());
     return dims;
   }
-  Dims x() const { return With(batch, channels(), in); }
-  Dims w() const { return With(channels(), width, kernel); }
+  Dims x() const { return With(batch, groups * inputs, in); }
+  Dims w() const { return With(groups * outputs, inputs, window); }
   Dims y() const {
     std::vector<int64_t> out = in;
     for (size_t i = 0; i < in.size(); ++i) {
-      const int64_t extent = (kernel[i] - 1) * dilations[i] + 1;
+      const int64_t extent = (window[i] - 1) * dilations[i] + 1;
       out[i] = (in[i] + pads[i] + pads[i + in.size()] - extent) / strides[i] + 1;
     }
-    return With(batch, channels(), out);
+    return With(batch, groups * outputs, out);
   }
 };
 
@@ -49,9 +51,18 @@ Tensor TensorOf(DType dtype, const Dims& dims, int64_t seed) {
   return t;
 }
 
-class ConvGroupsTest : public testing::TestWithParam<Case> {
+class ConvSumsTest : public testing::TestWithParam<Case> {
  protected:
-  ConvGroupsTest() { RegisterOps(registry_); }
+  ConvSumsTest() { RegisterOps(registry_); }
+
+  static std::vector<std::string> Operators() {
+    if (GetParam().kernel == "tiles") return {"ConvGradWeight"};
+    return {"ConvGradInput", "ConvGradWeight"};
+  }
+  static std::vector<DType> Types() {
+    if (GetParam().kernel == "tiles") return {DType::kFloat32};
+    return {DType::kFloat32, DType::kBFloat16};
+  }
 
   absl::StatusOr<std::vector<Datum>> Gradient(const std::string& op, DType dtype,
                                               const std::string& kernel) {
@@ -86,19 +97,18 @@ class ConvGroupsTest : public testing::TestWithParam<Case> {
 
 bool IsBuilt() {
   ConvShape s;
-  s.batch = 1;
-  s.groups = 16;
-  s.inputs = s.outputs = 1;
-  return ServesGroups(s, DType::kFloat32, DType::kFloat32);
+  s.batch = s.groups = 1;
+  s.inputs = s.outputs = 16;
+  return ServesTiles(s, DType::kFloat32, DType::kFloat32);
 }
 
-TEST_P(ConvGroupsTest, GradientsAreTheExactOnesToTheRoundingsOfTheirType) {
+TEST_P(ConvSumsTest, GradientsAreTheExactOnesToTheRoundingsOfTheirType) {
   if (!IsBuilt()) GTEST_SKIP() << "built without AVX-512";
-  for (const std::string op : {"ConvGradInput", "ConvGradWeight"}) {
+  for (const std::string& op : Operators()) {
     const auto want = Gradient(op, DType::kFloat64, "native");
     ASSERT_TRUE(want.ok()) << want.status().message();
-    for (const DType dtype : {DType::kFloat32, DType::kBFloat16}) {
-      const auto got = Gradient(op, dtype, "groups");
+    for (const DType dtype : Types()) {
+      const auto got = Gradient(op, dtype, GetParam().kernel);
       ASSERT_TRUE(got.ok()) << got.status().message();
       for (size_t o = 0; o < want->size(); ++o) {
         const Tensor &g = (*got)[o].tensor, &w = (*want)[o].tensor;
@@ -112,14 +122,14 @@ TEST_P(ConvGroupsTest, GradientsAreTheExactOnesToTheRoundingsOfTheirType) {
   }
 }
 
-TEST_P(ConvGroupsTest, ThreadsChangeNoBit) {
+TEST_P(ConvSumsTest, ThreadsChangeNoBit) {
   if (!IsBuilt()) GTEST_SKIP() << "built without AVX-512";
   const int before = NumThreads();
-  for (const std::string op : {"ConvGradInput", "ConvGradWeight"}) {
+  for (const std::string& op : Operators()) {
     std::vector<std::vector<Datum>> all;
     for (const int threads : {1, 3}) {
       SetNumThreads(threads);
-      auto made = Gradient(op, DType::kFloat32, "groups");
+      auto made = Gradient(op, DType::kFloat32, GetParam().kernel);
       ASSERT_TRUE(made.ok()) << made.status().message();
       all.push_back(*std::move(made));
     }
@@ -133,21 +143,28 @@ TEST_P(ConvGroupsTest, ThreadsChangeNoBit) {
   }
 }
 
-// Every width; numbers of channels that are no whole vectors; pads wider than the window, steps,
-// dilations; one to three axes; rows shorter and longer than the sums that run beside each other.
+// Every width of groups; numbers of channels that are no whole vectors; pads wider than the window,
+// steps, dilations; one to three axes; rows shorter and longer than the sums that run beside each
+// other.
 INSTANTIATE_TEST_SUITE_P(
-    Shapes, ConvGroupsTest,
-    testing::Values(Case{2, 16, 1, {9, 10}, {3, 3}, {1, 1, 1, 1}, {1, 1}, {1, 1}},
-                    Case{1, 37, 1, {8, 23}, {5, 5}, {4, 4, 4, 4}, {1, 1}, {2, 2}},
-                    Case{2, 24, 1, {7, 33}, {5, 3}, {2, 0, 3, 1}, {2, 3}, {1, 2}},
-                    Case{2, 9, 2, {5, 6}, {3, 3}, {1, 1, 1, 1}, {2, 2}, {1, 1}},
-                    Case{1, 16, 2, {17}, {4}, {5, 2}, {2}, {1}},
-                    Case{2, 7, 4, {6, 7}, {2, 3}, {0, 2, 1, 0}, {1, 2}, {1, 1}},
-                    Case{2, 13, 8, {14, 15}, {3, 3}, {1, 1, 1, 1}, {2, 2}, {1, 1}},
-                    Case{3, 2, 8, {5, 5}, {3, 3}, {1, 1, 1, 1}, {1, 1}, {1, 1}},
-                    Case{2, 20, 1, {3, 4, 5}, {3, 2, 3}, {1, 0, 1, 1, 1, 1}, {1, 2, 1}, {1, 1, 1}},
-                    Case{1, 4, 4, {4, 5, 3}, {3, 3, 3}, {1, 1, 1, 1, 1, 1}, {2, 1, 2}, {1, 1, 1}},
-                    Case{2, 32, 1, {40, 41}, {3, 3}, {1, 1, 1, 1}, {1, 1}, {1, 1}}));
+    Shapes, ConvSumsTest,
+    testing::Values(
+        Case{"groups", 2, 16, 1, 1, {9, 10}, {3, 3}, {1, 1, 1, 1}, {1, 1}, {1, 1}},
+        Case{"groups", 1, 37, 1, 1, {8, 23}, {5, 5}, {4, 4, 4, 4}, {1, 1}, {2, 2}},
+        Case{"groups", 2, 24, 1, 1, {7, 33}, {5, 3}, {2, 0, 3, 1}, {2, 3}, {1, 2}},
+        Case{"groups", 2, 9, 2, 2, {5, 6}, {3, 3}, {1, 1, 1, 1}, {2, 2}, {1, 1}},
+        Case{"groups", 1, 16, 2, 2, {17}, {4}, {5, 2}, {2}, {1}},
+        Case{"groups", 2, 7, 4, 4, {6, 7}, {2, 3}, {0, 2, 1, 0}, {1, 2}, {1, 1}},
+        Case{"groups", 2, 13, 8, 8, {14, 15}, {3, 3}, {1, 1, 1, 1}, {2, 2}, {1, 1}},
+        Case{"groups", 3, 2, 8, 8, {5, 5}, {3, 3}, {1, 1, 1, 1}, {1, 1}, {1, 1}},
+        Case{"groups", 2, 20, 1, 1, {3, 4, 5}, {3, 2, 3}, {1, 0, 1, 1, 1, 1}, {1, 2, 1}, {1, 1, 1}},
+        Case{"groups", 1, 4, 4, 4, {4, 5, 3}, {3, 3, 3}, {1, 1, 1, 1, 1, 1}, {2, 1, 2}, {1, 1, 1}},
+        Case{"groups", 2, 32, 1, 1, {40, 41}, {3, 3}, {1, 1, 1, 1}, {1, 1}, {1, 1}},
+        Case{"tiles", 2, 1, 16, 16, {5, 6}, {3, 3}, {1, 1, 1, 1}, {1, 1}, {1, 1}},
+        Case{"tiles", 1, 1, 32, 48, {2, 7, 7}, {3, 3, 3}, {1, 1, 1, 1, 1, 1}, {1, 1, 1}, {1, 1, 1}},
+        Case{"tiles", 2, 1, 48, 32, {1, 4, 4}, {3, 3, 3}, {1, 1, 1, 1, 1, 1}, {2, 2, 2}, {1, 1, 1}},
+        Case{"tiles", 2, 1, 16, 32, {11}, {4}, {5, 2}, {2}, {2}},
+        Case{"tiles", 3, 1, 32, 16, {6, 9}, {2, 3}, {4, 0, 1, 3}, {1, 2}, {1, 2}}));
 
 }  // namespace
 }  // namespace graphrun
