@@ -15,10 +15,8 @@ namespace graphrun {
 namespace {
 
 constexpr char kSingles[] = "pooled convolution", kPairs[] = "pooled convolution of pairs";
-constexpr int64_t kGroup = 2 * kLanes;       // channels that are made together
-constexpr int64_t kUnit = 4;                 // bytes: one element of f32 or two of bf16
-constexpr int64_t kImageBytes = 256 * 1024;  // a padded image stays in a processor's own cache
-constexpr double kWorkAlone = 64 * 1024;     // fewer multiply-adds are one thread's
+constexpr int64_t kGroup = 2 * kLanes;  // channels that are made together
+constexpr int64_t kUnit = 4;            // bytes: one element of f32 or two of bf16
 
 // The weights' steps: places (channel, kh, kw) in f32; in pairs (kh, kw, two channels).
 int64_t Steps(const Dims& w, bool pairs) {
@@ -27,6 +25,9 @@ int64_t Steps(const Dims& w, bool pairs) {
 int64_t Groups(int64_t outputs) { return (outputs + kGroup - 1) / kGroup; }
 
 #if defined(__AVX512F__)
+
+constexpr int64_t kImageBytes = 256 * 1024;  // a padded image stays in a processor's own cache
+constexpr double kWorkAlone = 64 * 1024;     // fewer multiply-adds are one thread's
 
 struct Plan {
   ConvShape conv;
