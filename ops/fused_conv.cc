@@ -11,6 +11,7 @@
 #include "ops/conv_winograd.h"
 #include "ops/multiply_adds.h"
 #include "ops/post_op.h"
+#include "ops/strided_conv.h"
 #include "runtime/op/infer.h"
 #include "runtime/op/op_registry.h"
 
@@ -27,6 +28,11 @@ absl::StatusOr<ConvShape> ShapeOf(const PrepareContext& c) {
 absl::StatusOr<std::unique_ptr<Kernel>> Transformed(PrepareContext& c) {
   GR_ASSIGN_OR_RETURN(const ConvShape s, ShapeOf(c));
   return WinogradConv(c, s, PostOp::Of(c), c.has_input(3) ? 3 : -1);
+}
+
+absl::StatusOr<std::unique_ptr<Kernel>> Strided(PrepareContext& c) {
+  GR_ASSIGN_OR_RETURN(const ConvShape s, ShapeOf(c));
+  return StridedConv(c, s, PostOp::Of(c), c.has_input(3) ? 3 : -1);
 }
 
 absl::StatusOr<std::unique_ptr<Kernel>> Fast(PrepareContext& c) {
@@ -242,6 +248,7 @@ void RegisterFusedConvOps(OpRegistry& ops) {
       .MultiplyAdds([](const NodeContext& c) { return ConvMultiplyAdds(c, -1, 1); })
       .InPlace(3, 0)
       .Kernel("winograd", Transformed)
+      .Kernel("strided", Strided)
       .Kernel("onednn", Fast)
       .Kernel("native", Native)
       .Body(Body)
@@ -253,6 +260,15 @@ void RegisterFusedConvOps(OpRegistry& ops) {
                .In({2, 16, 5, 5})
                .NoGradient("the kink of Relu")
                .Attr("pads", Ints{1, 1, 1, 1})
+               .Attr("activation", "Relu"))
+      .Try(Sample()
+               .In({2, 16, 7, 6})
+               .In({32, 16, 3, 3})
+               .Constant()
+               .In({32})
+               .NoGradient("the kink of Relu")
+               .Attr("pads", Ints{1, 1, 1, 0})
+               .Attr("strides", Ints{2, 2})
                .Attr("activation", "Relu"))
       .Try(Sample().In({1, 3, 5, 5}).In({16, 3, 3, 3}).In({16}).Attr("activation", "Sigmoid"))
       .Try(Sample().In({2, 16, 4, 4}).In({10, 16, 1, 1}).None().In({2, 10, 4, 4}))
