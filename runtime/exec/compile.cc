@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_join.h"
 #include "runtime/autodiff/gradient_nodes.h"
+#include "runtime/base/limits.h"
 #include "runtime/base/parallel.h"
 #include "runtime/exec/assign_memory.h"
 #include "runtime/exec/choose_kernel.h"
@@ -410,6 +411,21 @@ static absl::Status ExpandDerivatives(Graph& graph, const OpRegistry& registry) 
   return ExpandGradientNodes(graph, registry).status();
 }
 
+// Whether every tensor could be allocated, so that later sums of bytes stay within 63 bits.
+static absl::Status CheckSizes(const Graph& graph) {
+  for (const auto& v : graph.values()) {
+    if (!v->type().is_tensor() || !v->shape().is_concrete()) continue;
+    const Dims dims = v->shape().ToDims();
+    const auto count = NumElements(dims);
+    if (!count.ok()) return Annotate(count.status(), absl::StrCat("\"", v->name(), "\""));
+    if (*count > kMaxTensorBytes / std::max(DTypeSize(v->dtype()), 1)) {
+      return LimitError("\"", v->name(), "\": a tensor ", v->type().ToString(),
+                        " is larger than the limit of ", kMaxTensorBytes, " bytes");
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::shared_ptr<const ExecutionPlan>> ExecutionPlan::Compile(
     const Graph& graph, const OpRegistry& registry, const std::vector<Type>& inputs,
     const CompileOptions& options) {
@@ -435,6 +451,7 @@ absl::StatusOr<std::shared_ptr<const ExecutionPlan>> ExecutionPlan::Compile(
   SpecializeOptions specialize;
   specialize.keep_bytes = true;
   GR_RETURN_IF_ERROR(Specialize(g, registry, specialize).status());
+  GR_RETURN_IF_ERROR(CheckSizes(g));
   PassPipeline pipeline = StandardPipeline(registry, options.optimize, options.precision);
   pipeline.Add({"recompute", [&](Graph& graph, const OpRegistry& ops) {
                   return RecomputeActivations(graph, ops, options.recompute);

@@ -80,6 +80,26 @@ TEST_F(SessionTest, AnErrorOfANodeWhoseSizesDependOnDataNamesItOnce) {
   EXPECT_EQ(message.find("node", 1), std::string::npos) << message;
 }
 
+TEST_F(SessionTest, NoPlanIsMadeForTensorsThatNoMemoryHolds) {
+  const auto graph = Parse(R"(agraph (float[N] x, float[M, 1] z) => (float[M, N] y)
+{
+  y = Add(x, z)
+})");
+  const auto session = *Session::Create(graph, &registry_);
+  const auto plan = [&](int64_t n, int64_t m) {
+    return session
+        ->Prepare({Type::Tensor(DType::kFloat32, Shape::Of({n})),
+                   Type::Tensor(DType::kFloat32, Shape::Of({m, 1}))})
+        .status();
+  };
+  EXPECT_TRUE(plan(int64_t{1} << 30, 4).ok());
+  for (const int64_t n : {int64_t{1} << 38, int64_t{1} << 62, INT64_MAX}) {
+    const absl::Status status = plan(n, 4);
+    EXPECT_EQ(KindOf(status), ErrorKind::kLimit) << n;
+    EXPECT_NE(status.message().find("float32["), absl::string_view::npos) << status.message();
+  }
+}
+
 TEST_F(SessionTest, AnOutputOfOneRunStaysWhileThePlanForOtherSizesRuns) {
   auto session = Session::Create(Parse(kMlp), &registry_);
   const Tensor x = Random({2, 4}, 5);
