@@ -67,6 +67,8 @@ absl::StatusOr<std::shared_ptr<KernelTuner>> KernelTuner::Open(const std::string
   std::shared_ptr<KernelTuner> tuner(new KernelTuner(path));
   absl::MutexLock lock(&tuner->mutex_);
   GR_RETURN_IF_ERROR(Read(path, &tuner->choices_));
+  // A folder that takes no file is found out now, not after everything was measured.
+  if (!FileExists(path)) GR_RETURN_IF_ERROR(AtomicFile::Create(path).status());
   return tuner;
 }
 

@@ -30,7 +30,7 @@ struct KernelChoice {
 class KernelTuner {
  public:
   // What earlier runs wrote to `path`; empty where there is no such file yet. Errors: kData for a
-  // file that is damaged or of another kind, kIo.
+  // file that is damaged or of another kind, kIo, also where the file could not be made later.
   static absl::StatusOr<std::shared_ptr<KernelTuner>> Open(const std::string& path);
 
   // What measurements hold for: processor, versions of oneDNN and of this program, threads.

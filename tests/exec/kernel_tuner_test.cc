@@ -268,6 +268,15 @@ TEST_F(KernelTunerTest, WhatAnotherProcessWroteMeanwhileIsKept) {
   EXPECT_FALSE(both->Find("n", "step b").has_value());
 }
 
+TEST_F(KernelTunerTest, AFolderThatIsNotThereIsFoundOutBeforeAnythingIsMeasured) {
+  const std::string path = path_ + "_missing/kernels";
+  const auto tuner = KernelTuner::Open(path);
+  EXPECT_EQ(KindOf(tuner.status()), ErrorKind::kIo);
+  EXPECT_NE(tuner.status().message().find(path), absl::string_view::npos);
+  EXPECT_TRUE(KernelTuner::Open(path_).ok());
+  EXPECT_FALSE(FileExists(path_)) << "nothing was measured, so nothing is written";
+}
+
 TEST_F(KernelTunerTest, ADamagedOrForeignFileIsRefusedWithALineAndARemedy) {
   StepFor(*MakeSession(Open()), 4);
   const std::string good = Text();
