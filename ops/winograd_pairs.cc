@@ -11,7 +11,7 @@
 namespace graphrun {
 namespace winograd {
 
-bool PairsPay(const Sizes& s) { return Pays(s, 31, 1600, 800); }
+bool PairsPay(const Sizes& s) { return Pays(s, 33, 550, 720); }
 
 #ifdef GR_PAIR_PRODUCTS
 
@@ -77,9 +77,9 @@ __m512 Widen(__m256i v) {
 }
 
 // The places of two squares in one block of channels, as pairs.
-template <bool kInside, int kFrom, typename T>
-[[gnu::flatten]] void TransformBlock(T transform, const Square* squares, int64_t offset,
-                                     uint32_t* to, int64_t step) {
+template <auto kTransform, int kFrom, bool kInside>
+[[gnu::flatten]] void TransformBlock(const Square* squares, int64_t offset, uint32_t* to,
+                                     int64_t step) {
   alignas(64) static constexpr uint16_t kOrder[32] = {0,  16, 1,  17, 2,  18, 3,  19, 4,  20, 5,
                                                       21, 6,  22, 7,  23, 8,  24, 9,  25, 10, 26,
                                                       11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
@@ -96,7 +96,7 @@ template <bool kInside, int kFrom, typename T>
           from[j] = Widen(kInside ? _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))
                                   : _mm256_maskz_loadu_epi16(q.lanes[j], p));
         });
-        transform(from, half[t][i]);
+        kTransform(from, half[t][i]);
       } else {
         Unroll<6>([&](int j) { half[t][i][j] = _mm512_setzero_ps(); });
       }
@@ -105,9 +105,9 @@ template <bool kInside, int kFrom, typename T>
   Unroll<6>([&](int j) {
     __m512 from[kFrom], even[6], odd[6];
     Unroll<kFrom>([&](int i) { from[i] = half[0][i][j]; });
-    transform(from, even);
+    kTransform(from, even);
     Unroll<kFrom>([&](int i) { from[i] = half[1][i][j]; });
-    transform(from, odd);
+    kTransform(from, odd);
     Unroll<6>([&](int i) {
       const __m512i both = (__m512i)_mm512_cvtne2ps_pbh(odd[i], even[i]);
       _mm512_storeu_si512(to + (i * 6 + j) * step, _mm512_permutexvar_epi16(order, both));
@@ -115,15 +115,15 @@ template <bool kInside, int kFrom, typename T>
   });
 }
 
-template <int kFrom, typename T>
-void TransformPair(T transform, const Square* squares, const pairs::Places& places,
-                   const Lines& lines, uint32_t* to) {
+template <auto kTransform, int kFrom>
+void TransformPair(const Square* squares, const pairs::Places& places, const Lines& lines,
+                   uint32_t* to) {
   for (int64_t b = 0; b < lines.blocks; ++b, to += lines.block_step()) {
     const int64_t offset = b * places.block_step;
     if (squares[0].inside && squares[1].inside) {
-      TransformBlock<true, kFrom>(transform, squares, offset, to, lines.place_step());
+      TransformBlock<kTransform, kFrom, true>(squares, offset, to, lines.place_step());
     } else {
-      TransformBlock<false, kFrom>(transform, squares, offset, to, lines.place_step());
+      TransformBlock<kTransform, kFrom, false>(squares, offset, to, lines.place_step());
     }
   }
 }
@@ -147,7 +147,7 @@ void TransformInputs(const PairSums& z, int64_t first, const BFloat16* x, uint32
                     s.in_w);
   };
   FindPair(s, first, at, squares);
-  TransformPair<6>(Forward, squares, z.x, InputLines(z), to);
+  TransformPair<Forward, 6>(squares, z.x, InputLines(z), to);
 }
 
 void TransformGradients(const PairSums& z, int64_t first, const BFloat16* dy, uint32_t* to) {
@@ -157,7 +157,7 @@ void TransformGradients(const PairSums& z, int64_t first, const BFloat16* dy, ui
     return SquareAt(z.dy, dy + t.n * z.dy.image_step, t.h * 4, t.w * 4, 4, s.out_h, s.out_w);
   };
   FindPair(s, first, at, squares);
-  TransformPair<4>(BackTransposed, squares, z.dy, GradientLines(z), to);
+  TransformPair<BackTransposed, 4>(squares, z.dy, GradientLines(z), to);
 }
 
 // Sums of some blocks of inputs and one or two of outputs at one place.
@@ -235,10 +235,38 @@ void SumBlocks(const PairSums& z, int threads, const uint32_t* values, const uin
   });
 }
 
+// The sum of dy over images and positions.
+void SumChannels(const PairSums& z, const BFloat16* dy, float* db) {
+  constexpr int kSums = 4;  // that the processor adds to at once
+  const int64_t positions = z.s.out_h * z.s.out_w;
+  ParallelFor(z.s.outputs / kBlock, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t b = begin; b < end; ++b) {
+      __m512 sums[kSums];
+      Unroll<kSums>([&](int j) { sums[j] = _mm512_setzero_ps(); });
+      for (int64_t image = 0; image < z.s.batch; ++image) {
+        const BFloat16* const from = dy + image * z.dy.image_step + b * z.dy.block_step;
+        const auto at = [&](int64_t i) {
+          return Widen(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + i * z.dy.step)));
+        };
+        __m512 parts[kSums];
+        Unroll<kSums>([&](int j) { parts[j] = _mm512_setzero_ps(); });
+        int64_t i = 0;
+        for (; i + kSums <= positions; i += kSums) {
+          Unroll<kSums>([&](int j) { parts[j] = _mm512_add_ps(parts[j], at(i + j)); });
+        }
+        for (; i < positions; ++i) parts[0] = _mm512_add_ps(parts[0], at(i));
+        Unroll<kSums>([&](int j) { sums[j] = _mm512_add_ps(sums[j], parts[j]); });
+      }
+      const __m512 low = _mm512_add_ps(sums[0], sums[1]), high = _mm512_add_ps(sums[2], sums[3]);
+      Store(db + b * kBlock, _mm512_add_ps(low, high));
+    }
+  });
+}
+
 }  // namespace
 
 PairSums PairSums::Of(const Sizes& s, const pairs::Places& x, const pairs::Places& dy) {
-  constexpr int64_t kLines = 32 * 1024, kFewest = 64, kInBlocks = 8;
+  constexpr int64_t kLines = 16 * 1024, kFewest = 32, kInBlocks = 4;
   PairSums z = {s, x, dy};
   const int64_t all = (s.tiles() + 1) / 2;
   const int64_t each = kPlaces * (s.inputs + s.outputs) / kBlock;  // lines of a pair
@@ -258,7 +286,8 @@ int64_t PairSums::scratch_bytes(int threads) const {
 }
 
 void WeightGradient(const PairSums& z, int threads, const BFloat16* x, const BFloat16* dy,
-                    float* dw, void* scratch) {
+                    float* dw, float* db, void* scratch) {
+  if (db != nullptr) SumChannels(z, dy, db);
   const Lines in = InputLines(z), out = GradientLines(z);
   auto* const values = static_cast<uint32_t*>(scratch);
   uint32_t* const gradients = values + in.size();
@@ -294,7 +323,8 @@ void WeightGradient(const PairSums& z, int threads, const BFloat16* x, const BFl
 
 PairSums PairSums::Of(const Sizes&, const pairs::Places&, const pairs::Places&) { return {}; }
 int64_t PairSums::scratch_bytes(int) const { return 0; }
-void WeightGradient(const PairSums&, int, const BFloat16*, const BFloat16*, float*, void*) {}
+void WeightGradient(const PairSums&, int, const BFloat16*, const BFloat16*, float*, float*, void*) {
+}
 
 #endif
 
@@ -304,7 +334,8 @@ std::unique_ptr<Kernel> WinogradPairsConvBackwardWeights(PrepareContext& c, cons
   const DType type = DType::kBFloat16;
   const auto sizes = WinogradSizes(type, s);
   if (!pairs::IsBuilt() || !sizes || c.input_dtype(0) != type || c.input_dtype(1) != type ||
-      c.output_dtype(0) != DType::kFloat32 || c.has_output(1) || !winograd::PairsPay(*sizes)) {
+      c.output_dtype(0) != DType::kFloat32 ||
+      (c.has_output(1) && c.output_dtype(1) != DType::kFloat32) || !winograd::PairsPay(*sizes)) {
     return nullptr;
   }
   const auto made = onednn::LayoutOf(onednn::Md(c.output_dims(0), dnnl::memory::data_type::f32,
@@ -321,6 +352,7 @@ std::unique_ptr<Kernel> WinogradPairsConvBackwardWeights(PrepareContext& c, cons
       [=](RunContext& r) {
         winograd::WeightGradient(z, threads, r.input(1).data<BFloat16>(),
                                  r.input(0).data<BFloat16>(), r.output(0).mutable_data<float>(),
+                                 r.has_output(1) ? r.output(1).mutable_data<float>() : nullptr,
                                  r.scratch());
         return absl::OkStatus();
       },

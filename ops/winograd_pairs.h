@@ -8,9 +8,9 @@
 
 namespace graphrun {
 
-// Output 0 of ConvGradWeight in f32, made in OIhw8i16o2i, from bf16 activations that have channels
-// last or in blocks of 16. Nothing where the types, the sizes or the processor are others, where it
-// does not pay, or where the sum over dy is wanted as well.
+// ConvGradWeight in f32, output 0 made in OIhw8i16o2i, from bf16 activations that have channels
+// last or in blocks of 16. Nothing where the types, the sizes or the processor are others or where
+// it does not pay.
 std::unique_ptr<Kernel> WinogradPairsConvBackwardWeights(PrepareContext& c, const ConvShape& s);
 
 namespace winograd {
@@ -32,9 +32,10 @@ struct PairSums {
 // Whether WeightGradient by pairs of tiles is faster than by pairs of positions.
 bool PairsPay(const Sizes& s);
 
-// dw [outputs / 16, inputs / 16, 3, 3, 8 i, 16 o, 2 i]. REQUIRES: pairs::IsBuilt().
+// dw [outputs / 16, inputs / 16, 3, 3, 8 i, 16 o, 2 i] and, unless null, db (one for each output
+// channel). REQUIRES: pairs::IsBuilt().
 void WeightGradient(const PairSums& z, int threads, const BFloat16* x, const BFloat16* dy,
-                    float* dw, void* scratch);
+                    float* dw, float* db, void* scratch);
 
 }  // namespace winograd
 }  // namespace graphrun
