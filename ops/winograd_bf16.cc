@@ -3,12 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
-#include "ops/avx512.h"
+#include "ops/winograd_bf16_tiles.h"
 #include "runtime/base/parallel.h"
-
-#if defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__AVX512BF16__)
-#define GR_WINOGRAD_BF16 1
-#endif
 
 namespace graphrun::winograd_bf16 {
 
@@ -16,203 +12,7 @@ namespace graphrun::winograd_bf16 {
 
 namespace {
 
-using avx512::Unroll;
-
-constexpr int64_t kBlock = 16;                  // channels
-constexpr int64_t kPlaces = 16;                 // 4 x 4
 constexpr int64_t kTaps = 9 * kBlock * kBlock;  // weights between two blocks of channels
-constexpr __mmask16 kAll = 0xffff;              // without a mask gcc 12 warns of its own header
-
-// Tiles of 2 x 2 outputs.
-struct Tiles {
-  int64_t height, width, count;
-
-  static Tiles Of(const Sizes& s) {
-    const int64_t height = (s.out_h + 1) / 2, width = (s.out_w + 1) / 2;
-    return {height, width, s.batch * height * width};
-  }
-};
-
-// Neighbours in one row of tiles.
-struct Run {
-  int64_t image, row, first, count;
-};
-
-// f(run, tiles before it) for all runs among `count` tiles from `first` on.
-template <typename F>
-void ForRuns(const Tiles& t, int64_t first, int64_t count, F f) {
-  for (int64_t done = 0; done < count;) {
-    const int64_t at = first + done, column = at % t.width;
-    const Run run = {at / (t.height * t.width), at / t.width % t.height, column,
-                     std::min(count - done, t.width - column)};
-    f(run, done);
-    done += run.count;
-  }
-}
-
-// Transformed tiles [16][channels / 16][rows][16]; some numbers between the places keep their lines
-// out of each other's way in the cache.
-struct Panel {
-  int64_t blocks, rows;
-
-  int64_t block_step() const { return rows * kBlock; }
-  int64_t place_step() const { return blocks * rows * kBlock + 2 * kBlock; }
-  int64_t count() const { return kPlaces * place_step(); }
-  int64_t bytes(int64_t each) const { return (count() * each + 63) / 64 * 64; }
-};
-
-// From one place of transformed weights to the next: off the powers of two, which would meet in the
-// same lines of the cache.
-int64_t WeightStep(int64_t inputs, int64_t outputs) { return inputs * outputs + 4 * kBlock; }
-
-constexpr int64_t kNumber = sizeof(BFloat16), kSum = sizeof(float);
-
-__m512 Of(float v) { return _mm512_set1_ps(v); }
-__m512 Load(const float* p) { return _mm512_loadu_ps(p); }
-
-// ---- bf16
-
-__m512 Widen(__m256i v) {
-  return _mm512_castsi512_ps(
-      _mm512_maskz_slli_epi32(kAll, _mm512_maskz_cvtepu16_epi32(kAll, v), 16));
-}
-
-__m512 Load(const BFloat16* p) {
-  return Widen(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
-}
-
-// Both halves of pairs.
-__m512 Even(__m512i pairs) { return _mm512_castsi512_ps(_mm512_maskz_slli_epi32(kAll, pairs, 16)); }
-__m512 Odd(__m512i pairs) {
-  return _mm512_castsi512_ps(_mm512_and_si512(pairs, _mm512_set1_epi32(-65536)));
-}
-
-__m512i Round(__m512 low, __m512 high) { return (__m512i)_mm512_cvtne2ps_pbh(high, low); }
-
-__m256i Lower(__m512i v) {
-  __m256i low;  // gcc 12 warns of its own cast
-  std::memcpy(&low, &v, sizeof(low));
-  return low;
-}
-__m256i Upper(__m512i v) { return _mm512_maskz_extracti64x4_epi64(0xf, v, 1); }
-void Store(BFloat16* p, __m256i v) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v); }
-
-// ---- transforms of one axis
-
-// Four inputs become the values that meet the windows'.
-void Forward(const __m512 (&d)[4], __m512 (&v)[4]) {
-  v[0] = _mm512_sub_ps(d[0], d[2]);
-  v[1] = _mm512_add_ps(d[1], d[2]);
-  v[2] = _mm512_sub_ps(d[2], d[1]);
-  v[3] = _mm512_sub_ps(d[1], d[3]);
-}
-
-// Four sums become two outputs.
-void Back(const __m512 (&m)[4], __m512 (&y)[2]) {
-  y[0] = _mm512_add_ps(m[0], _mm512_add_ps(m[1], m[2]));
-  y[1] = _mm512_sub_ps(_mm512_sub_ps(m[1], m[2]), m[3]);
-}
-
-// Three elements of a window become four.
-void Window(const __m512 (&g)[3], __m512 (&u)[4]) {
-  const __m512 half = _mm512_mul_ps(Of(0.5f), _mm512_add_ps(g[0], g[2]));
-  u[0] = g[0];
-  u[1] = _mm512_fmadd_ps(Of(0.5f), g[1], half);
-  u[2] = _mm512_fnmadd_ps(Of(0.5f), g[1], half);
-  u[3] = g[2];
-}
-
-// ---- tiles
-
-// Columns of inputs, transformed along themselves, serve both tiles that see them.
-[[gnu::flatten]] void TransformRun(const Sizes& s, const Run& run, const BFloat16* x,
-                                   const Panel& p, BFloat16* to) {
-  const int64_t h = run.row * 2 - s.pad_h, w = run.first * 2 - s.pad_w, step = p.place_step();
-  __m512i inside[4];
-  int64_t line[4];
-  for (int64_t i = 0; i < 4; ++i) {
-    inside[i] = _mm512_set1_epi32(h + i >= 0 && h + i < s.in_h ? -1 : 0);
-    line[i] = std::clamp<int64_t>(h + i, 0, s.in_h - 1) * s.in_w * kBlock;
-  }
-  for (int64_t b = 0; b < p.blocks; ++b, to += p.block_step()) {
-    const BFloat16* image = x + (run.image * p.blocks + b) * s.in_h * s.in_w * kBlock;
-    const auto column = [&](int64_t at, __m512(&v)[4]) {
-      __m512 d[4];
-      if (at < 0 || at >= s.in_w) {
-        Unroll<4>([&](int i) { v[i] = _mm512_setzero_ps(); });
-        return;
-      }
-      Unroll<4>([&](int i) {
-        const __m512 loaded = Load(image + line[i] + at * kBlock);
-        d[i] = _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(loaded), inside[i]));
-      });
-      Forward(d, v);
-    };
-    __m512 half[4][4];  // [column][row]
-    Unroll<2>([&](int j) { column(w + j, half[j]); });
-    BFloat16* at = to;
-    for (int64_t t = 0; t < run.count; ++t, at += kBlock) {
-      Unroll<2>([&](int j) { column(w + 2 * t + 2 + j, half[2 + j]); });
-      Unroll<4>([&](int i) {
-        __m512 d[4], v[4];
-        Unroll<4>([&](int j) { d[j] = half[j][i]; });
-        Forward(d, v);
-        Unroll<2>([&](int j) {
-          const __m512i both = Round(v[2 * j], v[2 * j + 1]);
-          Store(at + (i * 4 + 2 * j) * step, Lower(both));
-          Store(at + (i * 4 + 2 * j + 1) * step, Upper(both));
-        });
-      });
-      Unroll<4>([&](int i) {
-        half[0][i] = half[2][i];
-        half[1][i] = half[3][i];
-      });
-    }
-  }
-}
-
-[[gnu::flatten]] void TransformRunBack(const Sizes& s, const Run& run, const Panel& p,
-                                       const float* from, const Epilogue& e, BFloat16* y) {
-  const int64_t h = run.row * 2, step = p.place_step(), rows = std::min<int64_t>(2, s.out_h - h);
-  const __m512 low = Of(e.low), high = Of(e.high);
-  for (int64_t b = 0; b < p.blocks; ++b, from += p.block_step()) {
-    const int64_t image = ((run.image * p.blocks + b) * s.out_h + h) * s.out_w * kBlock;
-    const __m512 bias = e.bias == nullptr ? _mm512_setzero_ps() : Load(e.bias + b * kBlock);
-    for (int64_t t = 0; t < run.count; ++t) {
-      const int64_t w = (run.first + t) * 2;
-      const float* at = from + t * kBlock;
-      __m512 half[4][2];
-      Unroll<4>([&](int j) {
-        __m512 m[4];
-        Unroll<4>([&](int i) { m[i] = Load(at + (i * 4 + j) * step); });
-        Back(m, half[j]);
-      });
-      Unroll<2>([&](int i) {
-        if (i >= rows) return;
-        const int64_t to = image + (i * s.out_w + w) * kBlock;
-        const bool two = w + 1 < s.out_w;
-        __m512 m[4], v[2];
-        Unroll<4>([&](int j) { m[j] = half[j][i]; });
-        Back(m, v);
-        Unroll<2>([&](int j) {
-          v[j] = _mm512_add_ps(v[j], bias);
-          if (e.added != nullptr && (j == 0 || two)) {
-            v[j] = _mm512_add_ps(v[j], Load(e.added + to + j * kBlock));
-          }
-          if (e.clamps) {
-            v[j] = _mm512_maskz_min_ps(kAll, high, _mm512_maskz_max_ps(kAll, low, v[j]));
-          }
-        });
-        const __m512i both = Round(v[0], v[1]);
-        if (two) {
-          _mm512_storeu_si512(y + to, both);
-        } else {
-          Store(y + to, Lower(both));
-        }
-      });
-    }
-  }
-}
 
 // ---- products
 
@@ -244,7 +44,16 @@ template <int kRows, int kColumns>
   });
 }
 
-constexpr int64_t kRows = 12;  // 24 sums, 2 columns, 1 factor: 27 of 32 registers
+constexpr int kRows = 12;  // 24 sums, 2 columns, 1 factor: 27 of 32 registers
+
+template <int kMost, int kColumns>
+void MultiplySome(int64_t rows, int64_t k_blocks, const BFloat16* a, int64_t a_step,
+                  const BFloat16* u, bool adds, float* c, int64_t c_step) {
+  if (rows == kMost) return Multiply<kMost, kColumns>(k_blocks, a, a_step, u, adds, c, c_step);
+  if constexpr (kMost > 1) {
+    MultiplySome<kMost - 1, kColumns>(rows, k_blocks, a, a_step, u, adds, c, c_step);
+  }
+}
 
 // Blocks of input channels that are summed for themselves: their weights stay in the cache of the
 // first level for all rows.
@@ -252,18 +61,18 @@ constexpr int64_t kBlocksAtOnce = 16;
 
 template <int kColumns>
 void MultiplyRows(int64_t rows, int64_t blocks, const BFloat16* a, int64_t a_step,
-                  const BFloat16* u, float* c, int64_t c_step) {
+                  const BFloat16* u, bool adds, float* c, int64_t c_step) {
   for (int64_t first = 0; first < blocks; first += kBlocksAtOnce) {
     const int64_t n = std::min(kBlocksAtOnce, blocks - first);
-    const BFloat16* from = a + first * a_step;
-    const BFloat16* weights = u + first * kBlock * kColumns * kBlock;
-    const auto multiply = [&](int64_t row, auto multiply_rows) {
-      multiply_rows(n, from + row * kBlock, a_step, weights, first > 0, c + row * kBlock, c_step);
-    };
-    int64_t row = 0;
-    for (; row + kRows <= rows; row += kRows) multiply(row, Multiply<kRows, kColumns>);
-    for (; row + 4 <= rows; row += 4) multiply(row, Multiply<4, kColumns>);
-    for (; row < rows; ++row) multiply(row, Multiply<1, kColumns>);
+    // As few runs of rows as there must be, of nearly equal length.
+    int64_t runs = (rows + kRows - 1) / kRows;
+    for (int64_t row = 0; row < rows; --runs) {
+      const int64_t count = (rows - row + runs - 1) / runs;
+      MultiplySome<kRows, kColumns>(count, n, a + first * a_step + row * kBlock, a_step,
+                                    u + first * kBlock * kColumns * kBlock, adds || first > 0,
+                                    c + row * kBlock, c_step);
+      row += count;
+    }
   }
 }
 
@@ -274,13 +83,13 @@ int64_t PairWidth(const Sizes& s, int64_t pair) {
 
 int64_t Pairs(const Sizes& s) { return (s.outputs / kBlock + 1) / 2; }
 
-void MultiplyPair(const Sizes& s, int64_t pair, int64_t rows, int64_t blocks, const BFloat16* a,
-                  int64_t a_step, const BFloat16* u, float* c, int64_t c_step) {
-  if (PairWidth(s, pair) == 2 * kBlock) {
-    MultiplyRows<2>(rows, blocks, a, a_step, u, c, c_step);
-  } else {
-    MultiplyRows<1>(rows, blocks, a, a_step, u, c, c_step);
-  }
+// Transformed weights [pairs of blocks of outputs][16][inputs / 2][32][2], a last single block
+// [16][inputs / 2][16][2]. Between the places some numbers as in a panel.
+constexpr int64_t WeightStep(int64_t inputs, int64_t width) { return inputs * width + 4 * kBlock; }
+
+// Where the weights of a pair begin.
+int64_t PairAt(const Sizes& s, int64_t pair) {
+  return pair * kPlaces * WeightStep(s.inputs, 2 * kBlock);
 }
 
 // ---- weights
@@ -320,8 +129,10 @@ void TransformWindows(L load, __m512 (&u)[16]) {
                                            int64_t place_step) {
   constexpr int64_t kSquare = kBlock * kBlock;
   const bool turns = form == Weights::kTurned;
-  const int64_t block = turns ? in * (s.outputs / kBlock) + out : out * (s.inputs / kBlock) + in;
-  const BFloat16* from = w + block * kTaps;
+  const int64_t in_step = turns ? s.outputs / kBlock : 1, out_step = turns ? 1 : s.inputs / kBlock;
+  const BFloat16* from = w + (out * out_step + in * in_step) * kTaps;
+  // The next block, of which the processor does not foresee nine short streams.
+  const BFloat16* next = from + (in + 1 < s.inputs / kBlock ? in_step * kTaps : 0);
   float turned[kTaps];
   if (turns) {
     for (int64_t i = 0; i < 9; ++i) TurnSquare(from + i * kSquare, turned + (8 - i) * kSquare);
@@ -331,6 +142,7 @@ void TransformWindows(L load, __m512 (&u)[16]) {
                                                      11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
   const __m512i weave = _mm512_loadu_si512(kWeave);
   for (int64_t k = 0; k < kBlock / 2; ++k) {
+    for (int64_t i = 0; i < 9; ++i) __builtin_prefetch(next + (k * 9 + i) * 2 * kBlock);
     __m512 even[16], odd[16];
     if (turns) {
       const float* rows = turned + 2 * k * kBlock;
@@ -350,46 +162,130 @@ void TransformWindows(L load, __m512 (&u)[16]) {
   }
 }
 
-// Tiles that a thread takes at once: both panels should stay in its cache of the second level.
-int64_t TilesAtOnce(const Sizes& s) {
-  constexpr int64_t kBytes = 512 * 1024;
-  const int64_t tiles = kBytes / (kPlaces * (s.inputs * kNumber + s.outputs * kSum));
-  return std::clamp<int64_t>(tiles / kRows * kRows, 2 * kRows, 16 * kRows);
+// The windows from `count` blocks of input channels to a pair.
+void TransformPairWeights(const Sizes& s, Weights form, const BFloat16* w, int64_t first,
+                          int64_t count, int64_t pair, BFloat16* to) {
+  const int64_t width = PairWidth(s, pair), step = WeightStep(count * kBlock, width);
+  for (int64_t b = 0; b < count; ++b) {
+    for (int64_t o = 0; o < width / kBlock; ++o) {
+      TransformWeightBlock(s, form, w, first + b, 2 * pair + o,
+                           to + b * kBlock * width + 2 * o * kBlock, 2 * width, step);
+    }
+  }
 }
 
-int64_t BytesByTiles(const Sizes& s) {
-  const int64_t rows = TilesAtOnce(s);
-  return Panel{s.inputs / kBlock, rows}.bytes(kNumber) +
-         Panel{s.outputs / kBlock, rows}.bytes(kSum);
+// ---- convolutions
+
+// out = or += values times the weights of a pair.
+void MultiplyPair(const Sizes& s, int64_t pair, int64_t rows, const Panel& in,
+                  const BFloat16* values, int64_t blocks, const BFloat16* u, bool adds,
+                  const Panel& out, float* sums) {
+  const int64_t step = WeightStep(blocks * kBlock, PairWidth(s, pair));
+  const auto multiply = out.blocks == 2 ? MultiplyRows<2> : MultiplyRows<1>;
+  for (int64_t place = 0; place < kPlaces; ++place, u += step) {
+    multiply(rows, blocks, values + place * in.place_step(), in.block_step(), u, adds,
+             sums + place * out.place_step(), out.block_step());
+  }
 }
 
-// Each thread takes runs of tiles and all output channels. `weights`: transformed.
-void ConvolveByTiles(const Sizes& s, int threads, const BFloat16* x, const BFloat16* weights,
-                     const Epilogue& epilogue, BFloat16* y, char* scratch) {
+// What a thread does: tiles and pairs of blocks of output channels, so many tiles at once that its
+// panels nearly stay in the cache of the second level, but enough for what weights cost to read.
+struct Share {
+  int64_t tiles, pairs, rows;
+
+  static Share Of(const Sizes& s, int threads) {
+    constexpr int64_t kBytes = 512 * 1024, kLeast = 64, kMost = 192;
+    const int64_t count = Tiles::Of(s).count, pairs = Pairs(s);
+    const int64_t each = kPlaces * (s.inputs * kNumber + 2 * kBlock * kSum);
+    const int64_t most = std::clamp(kBytes / each, kLeast, kMost);
+    Share share = {(count + threads - 1) / threads, pairs, most};
+    // Few tiles: each thread transforms all of them and reads its own weights only.
+    if (count <= most && count < s.outputs && pairs % threads == 0) {
+      share = {count, pairs / threads, most};
+    }
+    const int64_t times = (share.tiles + most - 1) / most;
+    share.rows = (share.tiles + times - 1) / times;
+    return share;
+  }
+  Panel in(const Sizes& s) const { return {s.inputs / kBlock, rows}; }
+  Panel out() const { return {2, rows}; }
+  int64_t bytes(const Sizes& s) const { return in(s).bytes(kNumber) + out().bytes(kSum); }
+};
+
+// `weights`: transformed.
+void ConvolveTiles(const Sizes& s, int threads, const BFloat16* x, const BFloat16* weights,
+                   const Epilogue& epilogue, BFloat16* y, char* scratch) {
   const Tiles tiles = Tiles::Of(s);
-  const int64_t rows = TilesAtOnce(s);
-  const Panel in = {s.inputs / kBlock, rows}, out = {s.outputs / kBlock, rows};
+  const Share share = Share::Of(s, threads);
+  const Panel in = share.in(s);
+  const auto run = [&](int64_t worker) {
+    const int64_t splits = Pairs(s) / share.pairs;  // of the outputs
+    const int64_t first_pair = worker % splits * share.pairs;
+    const int64_t begin = std::min(worker / splits * share.tiles, tiles.count);
+    const int64_t end = std::min(begin + share.tiles, tiles.count);
+    BFloat16* values = reinterpret_cast<BFloat16*>(scratch + worker * share.bytes(s));
+    float* sums = reinterpret_cast<float*>(scratch + worker * share.bytes(s) + in.bytes(kNumber));
+    for (int64_t first = begin; first < end; first += share.rows) {
+      const int64_t n = std::min(share.rows, end - first);
+      ForRuns(tiles, first, n, [&](const Run& run, int64_t at) {
+        TransformRun(s, run, x, in, values + at * kBlock);
+      });
+      for (int64_t pair = first_pair; pair < first_pair + share.pairs; ++pair) {
+        const Panel out = {PairWidth(s, pair) / kBlock, share.rows};
+        MultiplyPair(s, pair, n, in, values, in.blocks, weights + PairAt(s, pair), false, out,
+                     sums);
+        ForRuns(tiles, first, n, [&](const Run& run, int64_t at) {
+          TransformRunBack(s, run, out, sums + at * kBlock, 2 * pair, epilogue, y);
+        });
+      }
+    }
+  };
+  ParallelFor(threads, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t worker = begin; worker < end; ++worker) run(worker);
+  });
+}
+
+// Whether plain weights are transformed a pair at a time: where there are few tiles, reading those
+// again for each pair costs less than writing and reading 16 numbers for 9.
+bool TransformsAsItGoes(const Sizes& s, Weights form) {
+  return form != Weights::kTransformed && Tiles::Of(s).count <= 192 &&
+         s.inputs * s.outputs >= 128 * 128;
+}
+
+// The weights of kBlocksAtOnce blocks of input channels for a pair.
+constexpr int64_t kPairBytes = kPlaces * WeightStep(kBlocksAtOnce * kBlock, 2 * kBlock) * kNumber;
+
+int64_t BytesByPairs(const Sizes& s) {
+  return kPairBytes + Panel{2, Tiles::Of(s).count}.bytes(kSum);
+}
+
+// Each thread takes pairs of blocks of output channels and all tiles.
+void ConvolvePairs(const Sizes& s, int threads, const BFloat16* x, Weights form, const BFloat16* w,
+                   const Epilogue& epilogue, BFloat16* y, char* scratch) {
+  const Tiles tiles = Tiles::Of(s);
+  const Panel in = {s.inputs / kBlock, tiles.count};
+  BFloat16* values = reinterpret_cast<BFloat16*>(scratch);
+  ParallelFor(tiles.count, 4, [&](int64_t begin, int64_t end) {
+    ForRuns(tiles, begin, end - begin, [&](const Run& run, int64_t at) {
+      TransformRun(s, run, x, in, values + (begin + at) * kBlock);
+    });
+  });
+  const int64_t pairs = Pairs(s);
   ParallelFor(threads, 1, [&](int64_t begin, int64_t end) {
     for (int64_t worker = begin; worker < end; ++worker) {
-      char* own = scratch + worker * BytesByTiles(s);
-      BFloat16* values = reinterpret_cast<BFloat16*>(own);
-      float* sums = reinterpret_cast<float*>(own + in.bytes(kNumber));
-      const int64_t last = tiles.count * (worker + 1) / threads;
-      for (int64_t first = tiles.count * worker / threads; first < last; first += rows) {
-        const int64_t n = std::min(rows, last - first);
-        ForRuns(tiles, first, n, [&](const Run& run, int64_t at) {
-          TransformRun(s, run, x, in, values + at * kBlock);
-        });
-        for (int64_t place = 0; place < kPlaces; ++place) {
-          const BFloat16* u = weights + place * WeightStep(s.inputs, s.outputs);
-          for (int64_t pair = 0; pair < Pairs(s); ++pair, u += 2 * kBlock * s.inputs) {
-            MultiplyPair(s, pair, n, in.blocks, values + place * in.place_step(), in.block_step(),
-                         u, sums + place * out.place_step() + 2 * pair * out.block_step(),
-                         out.block_step());
-          }
+      char* own = scratch + in.bytes(kNumber) + worker * BytesByPairs(s);
+      BFloat16* u = reinterpret_cast<BFloat16*>(own);
+      float* sums = reinterpret_cast<float*>(own + kPairBytes);
+      for (int64_t pair = pairs * worker / threads; pair < pairs * (worker + 1) / threads; ++pair) {
+        const Panel out = {PairWidth(s, pair) / kBlock, tiles.count};
+        for (int64_t first = 0; first < in.blocks; first += kBlocksAtOnce) {
+          const int64_t n = std::min(kBlocksAtOnce, in.blocks - first);
+          TransformPairWeights(s, form, w, first, n, pair, u);
+          MultiplyPair(s, pair, tiles.count, in, values + first * in.block_step(), n, u, first > 0,
+                       out, sums);
         }
-        ForRuns(tiles, first, n, [&](const Run& run, int64_t at) {
-          TransformRunBack(s, run, out, sums + at * kBlock, epilogue, y);
+        ForRuns(tiles, 0, tiles.count, [&](const Run& run, int64_t at) {
+          TransformRunBack(s, run, out, sums + at * kBlock, 2 * pair, epilogue, y);
         });
       }
     }
@@ -406,12 +302,12 @@ bool Pays(const Sizes& s, Weights form) {
       1.0 / static_cast<double>(s.inputs) + 1.0 / static_cast<double>(s.outputs);
   const double tiles = static_cast<double>(Tiles::Of(s).count);
   const double direct = 9.0 * static_cast<double>(s.batch * s.out_h * s.out_w);
-  const double weights = form == Weights::kTransformed ? 200 : 450;
-  return 1.1 * (tiles * (17 + 225 * channels) + weights) < direct;
+  const double weights = form == Weights::kTransformed ? 100 : 350;
+  return 1.1 * (tiles * (17 + 250 * channels) + weights) < direct;
 }
 
 int64_t WeightCount(int64_t inputs, int64_t outputs) {
-  return kPlaces * WeightStep(inputs, outputs);
+  return kPlaces * (inputs * outputs + (outputs / kBlock + 1) / 2 * 4 * kBlock);
 }
 
 void TransformWeights(int64_t inputs, int64_t outputs, Weights form, const BFloat16* w,
@@ -420,32 +316,36 @@ void TransformWeights(int64_t inputs, int64_t outputs, Weights form, const BFloa
   s.inputs = inputs;
   s.outputs = outputs;
   const int64_t in_blocks = inputs / kBlock, out_blocks = outputs / kBlock;
-  // [16][pairs of blocks of outputs][inputs / 2][32][2], a last single block [inputs / 2][16][2].
   ParallelFor(in_blocks * out_blocks, 4, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t in = i % in_blocks, out = i / in_blocks, width = PairWidth(s, out / 2);
-      BFloat16* at =
-          to + out / 2 * 2 * kBlock * inputs + in * kBlock * width + out % 2 * 2 * kBlock;
-      TransformWeightBlock(s, form, w, in, out, at, 2 * width, WeightStep(inputs, outputs));
+      BFloat16* at = to + PairAt(s, out / 2) + in * kBlock * width + out % 2 * 2 * kBlock;
+      TransformWeightBlock(s, form, w, in, out, at, 2 * width, WeightStep(inputs, width));
     }
   });
 }
 
 int64_t ConvolveBytes(const Sizes& s, int threads, Weights form) {
+  if (TransformsAsItGoes(s, form)) {
+    return Panel{s.inputs / kBlock, Tiles::Of(s).count}.bytes(kNumber) + threads * BytesByPairs(s);
+  }
   return (form == Weights::kTransformed ? 0 : WeightCount(s.inputs, s.outputs) * kNumber) +
-         threads * BytesByTiles(s);
+         threads * Share::Of(s, threads).bytes(s);
 }
 
 void Convolve(const Sizes& s, int threads, const BFloat16* x, Weights form, const BFloat16* weights,
               const Epilogue& epilogue, BFloat16* y, void* scratch) {
   char* free = static_cast<char*>(scratch);
+  if (TransformsAsItGoes(s, form)) {
+    return ConvolvePairs(s, threads, x, form, weights, epilogue, y, free);
+  }
   if (form != Weights::kTransformed) {
     BFloat16* own = reinterpret_cast<BFloat16*>(free);
     TransformWeights(s.inputs, s.outputs, form, weights, own);
     weights = own;
     free += WeightCount(s.inputs, s.outputs) * kNumber;
   }
-  ConvolveByTiles(s, threads, x, weights, epilogue, y, free);
+  ConvolveTiles(s, threads, x, weights, epilogue, y, free);
 }
 
 #else

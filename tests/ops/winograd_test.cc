@@ -233,15 +233,17 @@ TEST(WinogradKernelTest, ThreadsChangeNoBit) {
   }
 }
 
+// Threads share tiles, or (where there are few) output channels.
 TEST(WinogradBf16KernelTest, ThreadsChangeNoBit) {
   if (!winograd_bf16::IsBuilt()) GTEST_SKIP() << "built without products of bf16 pairs";
-  winograd::Sizes s;
-  s.batch = 2;
-  s.inputs = s.outputs = 48;
-  s.in_h = s.out_h = 17;
-  s.in_w = s.out_w = 14;
-  s.pad_h = s.pad_w = 1;
-  const auto result = [&](int threads) {
+  using winograd::Weights;
+  for (const int64_t channels : {48, 144, 192}) {
+    winograd::Sizes s;
+    s.batch = 2;
+    s.inputs = s.outputs = channels;
+    s.in_h = s.out_h = 17;
+    s.in_w = s.out_w = 14;
+    s.pad_h = s.pad_w = 1;
     const auto numbers = [](int64_t n) {
       std::vector<BFloat16> v(static_cast<size_t>(n));
       for (size_t i = 0; i < v.size(); ++i) {
@@ -249,15 +251,24 @@ TEST(WinogradBf16KernelTest, ThreadsChangeNoBit) {
       }
       return v;
     };
-    const auto form = winograd::Weights::kPlain;
-    const auto x = numbers(2 * 48 * 17 * 14), w = numbers(48 * 48 * 9);
-    std::vector<BFloat16> y(x.size());
-    std::vector<char> scratch(static_cast<size_t>(winograd_bf16::ConvolveBytes(s, threads, form)));
-    winograd_bf16::Convolve(s, threads, x.data(), form, w.data(), {}, y.data(), scratch.data());
-    std::vector<float> wide(y.begin(), y.end());
-    return wide;
-  };
-  EXPECT_EQ(result(1), result(3));
+    const auto x = numbers(2 * channels * 17 * 14), w = numbers(channels * channels * 9);
+    std::vector<BFloat16> packed(
+        static_cast<size_t>(winograd_bf16::WeightCount(channels, channels)));
+    winograd_bf16::TransformWeights(channels, channels, Weights::kPlain, w.data(), packed.data());
+    const auto result = [&](int threads, Weights form) {
+      std::vector<BFloat16> y(x.size());
+      std::vector<char> scratch(
+          static_cast<size_t>(winograd_bf16::ConvolveBytes(s, threads, form)));
+      winograd_bf16::Convolve(s, threads, x.data(), form,
+                              form == Weights::kPlain ? w.data() : packed.data(), {}, y.data(),
+                              scratch.data());
+      return std::vector<float>(y.begin(), y.end());
+    };
+    const auto one = result(1, Weights::kPlain);
+    EXPECT_EQ(one, result(3, Weights::kPlain)) << channels << " channels";
+    EXPECT_EQ(one, result(3, Weights::kTransformed)) << channels << " channels, packed";
+    EXPECT_EQ(one, result(2, Weights::kTransformed)) << channels << " channels, packed";
+  }
 }
 
 // Many weights are summed in groups of output channels, which are what they are alone.
