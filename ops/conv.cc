@@ -2,6 +2,7 @@
 //
 // Source: https://onnx.ai/onnx/operators/onnx__Conv.html (1, 11, 22). x [N, C, spatial...], w [M,
 // C/group, kernel...], y [N, M, spatial...] with 1 to 3 spatial axes.
+#include "ops/conv_channelwise.h"
 #include "ops/conv_gradients.h"
 #include "ops/conv_groups.h"
 #include "ops/conv_native.h"
@@ -139,6 +140,12 @@ Made TransformedGradWeight(PrepareContext& c) {
                       ShapeOfConv(c, c.input_dims(1), c.input_dims(2), c.input_dims(0)));
   if (auto kernel = WinogradConvBackwardWeights(c, s)) return kernel;
   return WinogradPairsConvBackwardWeights(c, s);
+}
+
+Made LanesGradWeight(PrepareContext& c) {
+  GR_ASSIGN_OR_RETURN(const ConvShape s,
+                      ShapeOfConv(c, c.input_dims(1), c.input_dims(2), c.input_dims(0)));
+  return ChannelwiseGradWeight(c, s);
 }
 
 Made PairsGradWeight(PrepareContext& c) {
@@ -312,6 +319,7 @@ void RegisterConvOps(OpRegistry& ops) {
           .ShapeOnly(2)
           .NoGradientFor({2})
           .Kernel("winograd", TransformedGradWeight)
+          .Kernel("lanes", LanesGradWeight)
           .Kernel("pairs", PairsGradWeight)
           .Kernel("onednn", FastGradWeight)
           .Kernel("groups", GroupsGradWeight)
