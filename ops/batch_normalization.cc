@@ -1,4 +1,4 @@
-// BatchNormalization, and ai.graphrun.BatchNormTraining and BatchNormGrad.
+// BatchNormalization, and ai.graphrun.BatchNormTraining, BatchNormAgain and BatchNormGrad.
 //
 // Source: https://onnx.ai/onnx/operators/onnx__BatchNormalization.html (1, 6, 7, 9, 14, 15); Ioffe
 // and Szegedy, https://arxiv.org/abs/1502.03167. x [N, C, spatial...], scale, B, mean, var [C].
@@ -19,17 +19,16 @@ ChannelRuns RunsOf(const Dims& dims, const Layout& layout) {
   return runs ? *runs : *ChannelRuns::Of(dims, Layout());
 }
 
-// BatchNormalization and (`fused`) BatchNormTraining.
-Made MakeBatchNorm(PrepareContext& c, bool fused) {
+// BatchNormalization, by its training_mode, and operators that always or never train.
+Made MakeBatchNorm(PrepareContext& c, bool training) {
   const Dims dims = c.input_dims(0);
   const BatchNormShape s{RunsOf(dims, c.input_layout(0))};
   const Layout layout = s.runs.LayoutOf(dims);
   c.Want(0, layout);
   c.Make(0, layout);
   c.Scratch(NormRows::Bytes(s, 6));
-  const bool training = fused || c.Int("training_mode") != 0;
   const NormActivation activation = NormActivation::Of(c);
-  const double epsilon = c.Float("epsilon"), momentum = c.Float("momentum");
+  const double epsilon = c.Float("epsilon"), momentum = training ? c.Float("momentum") : 0;
   std::unique_ptr<Kernel> kernel;
   DispatchDType(FloatTypes(), c.input_dtype(0), [&]<typename T>() {
     kernel = MakeKernel([=](RunContext& r) {
@@ -204,6 +203,11 @@ void BatchNormTrainingBody(BodyContext& b) {
   b.Return(ys);
 }
 
+void BatchNormAgainBody(BodyContext& b) {
+  const AttrMap attrs = b.AttrsExcept({"activation", "activation_alpha", "activation_beta"});
+  b.Return({PostOp::Of(b).Apply(b.Op("BatchNormalization", b.xs(), attrs))});
+}
+
 // dx = scale inv (g - mean(g) - xhat mean(g xhat)), dscale = sum g xhat, db = sum g, where xhat =
 // (x - mean) inv, inv = 1 / sqrt(var + eps), and g = dy, or dy where the activation lets it pass.
 void BatchNormGradBody(BodyContext& b) {
@@ -331,20 +335,22 @@ void RegisterBatchNormalizationOps(OpRegistry& ops) {
               .Body(OldBatchNormBody)
               .Try(Inputs({2, 3, 4}))
               .Try(Inputs({2, 3, 4}).Outputs(5)));
-  ops.Add(Declare("BatchNormalization", 14, "")
-              .Versions({14, 15})
-              .Attr("training_mode", 0)
-              .Kernel("native", [](PrepareContext& c) { return MakeBatchNorm(c, false); })
-              .Gradient(BatchNormGradient)
-              .Try(Inputs({2, 3, 4, 5}))
-              .Try(Inputs({5, 3}))
-              .Try(Inputs({0, 3, 4}))
-              .Try(Inputs({2, 3, 4, 5}).Attr("training_mode", 1))
-              .Try(Inputs({6, 3}).Attr("training_mode", 1))
-              .Try(Inputs({3, 2, 40}).Attr("training_mode", 1).Attr("momentum", 0.75f).Outputs(3))
-              .Try(Sample().In({2, 3, 4}).In({3}).In({3}).In({3}).In({4}).Refused(
-                  "one number for each channel"))
-              .Try(Inputs({2, 3, 4}).Outputs(3).Refused("training_mode=1")));
+  ops.Add(
+      Declare("BatchNormalization", 14, "")
+          .Versions({14, 15})
+          .Attr("training_mode", 0)
+          .Kernel("native",
+                  [](PrepareContext& c) { return MakeBatchNorm(c, c.Int("training_mode") != 0); })
+          .Gradient(BatchNormGradient)
+          .Try(Inputs({2, 3, 4, 5}))
+          .Try(Inputs({5, 3}))
+          .Try(Inputs({0, 3, 4}))
+          .Try(Inputs({2, 3, 4, 5}).Attr("training_mode", 1))
+          .Try(Inputs({6, 3}).Attr("training_mode", 1))
+          .Try(Inputs({3, 2, 40}).Attr("training_mode", 1).Attr("momentum", 0.75f).Outputs(3))
+          .Try(Sample().In({2, 3, 4}).In({3}).In({3}).In({3}).In({4}).Refused(
+              "one number for each channel"))
+          .Try(Inputs({2, 3, 4}).Outputs(3).Refused("training_mode=1")));
   OpDef training = Declare("BatchNormTraining", 1, kGraphrunDomain);
   ops.Add(std::move(PostOp::Declare(training)
                         .Output("batch_mean", "T2", Arity::kOptional)
@@ -355,6 +361,28 @@ void RegisterBatchNormalizationOps(OpRegistry& ops) {
                         .Try(Inputs({2, 3, 4, 5}).Outputs(5).Attr("activation", "Relu"))
                         .Try(Inputs({2, 3, 4, 5})
                                  .Outputs(5)
+                                 .Attr("activation", "Clip")
+                                 .Attr("activation_alpha", -0.25f)
+                                 .Attr("activation_beta", 0.5f)
+                                 .NoGradient("the kinks of Clip"))));
+  // BatchNormTraining's Y, made again of the statistics that it kept: the same bits.
+  OpDef again("BatchNormAgain", 1, kGraphrunDomain);
+  ops.Add(std::move(PostOp::Declare(again)
+                        .Input("X", "T")
+                        .Input("scale", "T1")
+                        .Input("B", "T1")
+                        .Input("batch_mean", "T2")
+                        .Input("batch_var", "T2")
+                        .Output("Y", "T")
+                        .Types("T", kFloats)
+                        .Types("T1", kFloats)
+                        .Types("T2", kFloats)
+                        .Attr("epsilon", 1e-5f)
+                        .Infer(InferBatchNorm)
+                        .Kernel("native", [](PrepareContext& c) { return MakeBatchNorm(c, false); })
+                        .Body(BatchNormAgainBody)
+                        .Try(Inputs({2, 3, 4, 5}))
+                        .Try(Inputs({2, 3, 4, 5})
                                  .Attr("activation", "Clip")
                                  .Attr("activation_alpha", -0.25f)
                                  .Attr("activation_beta", 0.5f)
