@@ -221,6 +221,17 @@ bool IsPadded(const dnnl::primitive_desc_base& pd, const Md& weights) {
          layout->padded()[1] * layout->padded()[2] > dims[1] * dims[2];
 }
 
+// In which layout oneDNN leaves the weights' gradient of that convolution; nothing where it is
+// slow.
+Md GradientOf(const dnnl::convolution_forward::primitive_desc& forward, const ConvShape& s,
+              const Md& weights) {
+  const auto pd =
+      onednn::ConvolutionBackwardWeights(forward.src_desc(), weights, Md(), forward.dst_desc(),
+                                         ExactWindow(s), dnnl::algorithm::convolution_direct);
+  if (!pd || IsSlow(*pd) || IsPadded(*pd, pd->diff_weights_desc())) return Md();
+  return pd->diff_weights_desc();
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Kernel>> OneDnnConv(PrepareContext& c, const ConvShape& s,
@@ -241,10 +252,13 @@ absl::StatusOr<std::unique_ptr<Kernel>> OneDnnConv(PrepareContext& c, const Conv
   if (added >= 0) post_ops.append_sum(1.0f);
   if (activation != nullptr) onednn::AppendEltwises(*activation, post_ops);
   const auto attributes = onednn::Attributes(post_ops);
+  const auto make_with = [&](const Md& x_md, const Md& w_md, const Md& y_md,
+                             dnnl::algorithm algorithm) {
+    return onednn::Convolution(!constant, x_md, w_md, bias, y_md, s.window, attributes, algorithm);
+  };
   const auto make = [&](dnnl::algorithm algorithm) {
     return [&, algorithm](const Md& x_md, const Md& y_md) {
-      return onednn::Convolution(!constant, x_md, weights, bias, y_md, s.window, attributes,
-                                 algorithm);
+      return make_with(x_md, weights, y_md, algorithm);
     };
   };
   const auto pairs = Candidates(dtype, x, y, Known(c.input_layout(0)), Layout(), constant, y_dtype);
@@ -254,8 +268,20 @@ absl::StatusOr<std::unique_ptr<Kernel>> OneDnnConv(PrepareContext& c, const Conv
     pd = Choose({{blocks, onednn::ChannelBlocks(dtype, y)}},
                 make(dnnl::algorithm::convolution_winograd));
   }
-  if (!pd) pd = Choose(pairs, make(dnnl::algorithm::convolution_direct));
-  if (!pd) return nullptr;
+  if (!pd) {
+    pd = Choose(pairs, make(dnnl::algorithm::convolution_direct));
+    if (!pd) return nullptr;
+    // Weights that are trained live in the layout of their gradient where that is as good: else
+    // each step moves weights, gradients and the update's results to and fro.
+    const Md gradient = constant || dtype != DType::kFloat32 || y_dtype != dtype
+                            ? Md()
+                            : GradientOf(*pd, s, weights);
+    if (!onednn::DimsOf(gradient).empty() && gradient != pd->weights_desc()) {
+      auto same =
+          make_with(pd->src_desc(), gradient, pd->dst_desc(), dnnl::algorithm::convolution_direct);
+      if (same && !IsSlow(*same)) pd = std::move(same);
+    }
+  }
 
   onednn::Program program;
   onednn::Slot at;

@@ -175,6 +175,56 @@ TEST_P(LayoutTest, GivesWhatRowMajorGives) {
   }
 }
 
+// What a kernel of a node says about input `wanted` or output `made` (-1: the other) with channels
+// last in its activations.
+absl::StatusOr<Layout> Said(const OpRegistry& ops, const std::string& op, const std::string& domain,
+                            const std::vector<Dims>& inputs, const std::vector<bool>& activation,
+                            int wanted, int made) {
+  Graph graph;
+  Graph::NodeSpec spec;
+  spec.op_type = op;
+  spec.domain = domain;
+  spec.outputs = {""};
+  std::vector<Layout> layouts;
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    spec.inputs.push_back(graph.AddInput("", Type::Tensor(DType::kFloat32, Shape::Of(inputs[i]))));
+    layouts.push_back(activation[i] ? LayoutFor(Kind::kChannelsLast, inputs[i])
+                                    : Layout::Undecided());
+  }
+  spec.opset = ops.Find(domain, op, 0)->since();
+  Node* node = graph.AddNode(spec);
+  GR_RETURN_IF_ERROR(InferTypes(graph, ops));
+  const OpDef& def = *ops.Find(*node);
+  for (const auto& named : def.kernels()) {
+    if (named.name != "onednn") continue;
+    Neighbours context(*node, def, layouts);
+    GR_ASSIGN_OR_RETURN(const auto kernel, named.factory(context));
+    if (kernel == nullptr) break;
+    return wanted >= 0 ? context.wanted(wanted) : context.made(made);
+  }
+  return InternalError("no kernel onednn");
+}
+
+TEST(WeightLayoutTest, TrainedWeightsLiveInTheLayoutOfTheirGradient) {
+  constexpr unsigned kAvx512 = static_cast<unsigned>(dnnl::cpu_isa::avx512_core);
+  if ((static_cast<unsigned>(dnnl::get_effective_cpu_isa()) & kAvx512) != kAvx512 ||
+      DNNL_VERSION_MAJOR >= 3) {
+    GTEST_SKIP() << "other implementations";
+  }
+  OpRegistry ops;
+  RegisterOps(ops);
+  for (const int64_t outputs : {64, 208}) {
+    const Dims x = {2, 48, 14, 14}, w = {outputs, 48, 1, 1}, y = {2, outputs, 14, 14};
+    const auto forward = Said(ops, "Conv", "", {x, w}, {true, false}, 1, -1);
+    const auto gradient =
+        Said(ops, "ConvGradWeight", "ai.graphrun", {y, x, w}, {true, true, false}, -1, 0);
+    ASSERT_TRUE(forward.ok()) << forward.status().message();
+    ASSERT_TRUE(gradient.ok()) << gradient.status().message();
+    EXPECT_TRUE(*forward == *gradient)
+        << forward->ToString(4) << " but the gradient is " << gradient->ToString(4);
+  }
+}
+
 using Ints = std::vector<int64_t>;
 
 INSTANTIATE_TEST_SUITE_P(
