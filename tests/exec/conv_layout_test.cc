@@ -20,9 +20,9 @@ std::vector<size_t> Blocks(int64_t channels) {
   for (int64_t inputs = 3; inputs != 0; inputs = inputs == 3 ? channels : 0) {
     Graph::NodeSpec spec;
     spec.op_type = "Conv";
-    spec.attrs = {{"pads", std::vector<int64_t>{1, 1, 1, 1}}};
+    spec.attrs = {{"pads", std::vector<int64_t>{2, 2, 2, 2}}};
     spec.inputs = {x, graph.AddInitializer(inputs == 3 ? "v" : "w",
-                                           Tensor(DType::kBFloat16, {channels, inputs, 3, 3}))};
+                                           Tensor(DType::kBFloat16, {channels, inputs, 5, 5}))};
     spec.outputs = {""};
     spec.opset = 17;
     x = graph.AddNode(spec)->output(0);
