@@ -10,7 +10,8 @@
 namespace graphrun {
 namespace {
 
-// How many blocks of channels lie in the results of two bf16 convolutions with constant weights.
+// How many blocks of channels lie in the results of two bf16 convolutions with constant weights, of
+// windows that are none of Winograd's.
 std::vector<size_t> Blocks(int64_t channels) {
   OpRegistry registry;
   RegisterOps(registry);
