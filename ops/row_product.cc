@@ -19,8 +19,6 @@ namespace graphrun {
 namespace {
 
 constexpr char kPlain[] = "row panels ", kTransposed[] = "row panels of rows ";
-constexpr int64_t kWidest = 4;          // registers of columns in a panel
-constexpr int64_t kBytesAlone = 65536;  // smaller matrices are read by one thread
 
 // How a matrix [k, n] is cut: `panels` of nearly equal width, in order.
 struct Cut {
@@ -34,6 +32,9 @@ struct Cut {
 };
 
 #if defined(__AVX512F__)
+
+constexpr int64_t kWidest = 4;          // registers of columns in a panel
+constexpr int64_t kBytesAlone = 65536;  // smaller matrices are read by one thread
 
 // Four sums a column, of every fourth row each, so that no product waits for another; what a column
 // sums up to does not depend on its panel's width.
