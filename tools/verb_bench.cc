@@ -84,7 +84,8 @@ struct Result {
   int64_t samples = 1;
   std::shared_ptr<const ExecutionPlan> plan;
   Profile profile;
-  double peak = 0;  // multiply-adds a second that the machine reaches; 0: not measured
+  double peak = 0;     // multiply-adds a second that the machine reaches; 0: not measured
+  int64_t memory = 0;  // the most that the process had until the model's last run, bytes
 
   // Multiply-adds a second, by the median.
   double rate() const { return profile.multiply_adds() / Quantile(timing.seconds, 0.5); }
@@ -108,7 +109,7 @@ void ReportJson(const Flags& flags, const Result& r) {
   const PlannedMemory memory = MemoryOf(*r.plan);
   json.Field("planned_bytes", memory.total()).Field("arena_bytes", memory.arena);
   json.Field("constant_bytes", memory.constants).Field("state_bytes", memory.states);
-  json.Field("output_bytes", memory.outputs).Field("peak_bytes", PeakMemory());
+  json.Field("output_bytes", memory.outputs).Field("peak_bytes", r.memory);
   json.Field("steps", r.plan->steps().size()).Key("operators").BeginArray();
   for (const Profile::OpShare& share : r.profile.ByOperator()) {
     json.BeginObject().Field("op", share.op).Field("steps", share.steps);
@@ -152,7 +153,7 @@ void Report(const Flags& flags, const Result& r) {
   const PlannedMemory memory = MemoryOf(*r.plan);
   Print("memory      ", HumanBytes(memory.total()), " planned (", HumanBytes(memory.arena),
         " arena, ", HumanBytes(memory.constants), " constants, ", HumanBytes(memory.states),
-        " states, ", HumanBytes(memory.outputs), " outputs), ", HumanBytes(PeakMemory()),
+        " states, ", HumanBytes(memory.outputs), " outputs), ", HumanBytes(r.memory),
         " peak of the process\n");
   Print("\n", r.profile.OperatorTable(flags.On("profile") ? 0 : 8));
   if (flags.On("profile")) Print("\n", r.profile.ToString(0));
@@ -177,6 +178,7 @@ absl::Status Run(const Flags& flags) {
   GR_ASSIGN_OR_RETURN(result.plan, model.session->Prepare(types));
   const auto seen = static_cast<int64_t>(result.timing.seconds.size());
   GR_ASSIGN_OR_RETURN(result.profile, ProfileRuns(model, std::clamp<int64_t>(seen, 1, 20), 0));
+  result.memory = PeakMemory();
   if (runs == 0 && result.profile.multiply_adds() > 0) {
     GR_ASSIGN_OR_RETURN(result.peak, PeakMultiplyAdds(*model.registry, options));
   }
