@@ -226,10 +226,19 @@ std::unique_ptr<Kernel> Make(const Plan& p, const WeightPlaces& places) {
 std::unique_ptr<Kernel> ChannelwiseGradWeight(PrepareContext& c, const ConvShape& s) {
   if (!Fits(s)) return nullptr;
   const Dims dims = c.input_dims(1), dy = c.input_dims(0);
-  const Layout layout = c.input_layout(1);
-  const auto runs = ChannelRuns::Of(dims, layout);
-  if (!layout.is_blocked() || !runs || (runs->run != kLanes && runs->blocks != 1)) return nullptr;
-  Plan p{s, *runs, *runs, s.groups, (s.groups + kLanes - 1) / kLanes, 1, 0, 0};
+  // as x or dy lies already; else blocks, or channels last
+  const auto fitting = [](const Dims& sizes, const Layout& layout) {
+    auto runs = ChannelRuns::Of(sizes, layout);
+    const bool fits = layout.is_blocked() && runs && (runs->run == kLanes || runs->blocks == 1);
+    return fits ? runs : absl::nullopt;
+  };
+  ChannelRuns runs{s.batch, s.groups, 1, 0};
+  runs.run = s.groups % kLanes == 0 ? kLanes : s.groups;
+  runs.blocks = s.groups / runs.run;
+  if (const auto y = fitting(dy, c.input_layout(0))) runs = *y;
+  if (const auto x = fitting(dims, c.input_layout(1))) runs = *x;
+  const Layout layout = runs.LayoutOf(dims);
+  Plan p{s, runs, runs, s.groups, (s.groups + kLanes - 1) / kLanes, 1, 0, 0};
   p.row = (s.out[2] - 1) * s.strides[2] + s.kernel[2];
   const int64_t extent = (s.kernel[1] - 1) * s.dilations[1] + 1;
   if (p.row > kBufferPositions || extent > kBufferPositions || extent * p.row > kBufferPositions ||

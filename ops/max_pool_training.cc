@@ -1,7 +1,7 @@
 // ai.graphrun.MaxPoolPlaces and MaxPoolScatter: max-pooling in training, which keeps for every
 // output the kernel element it came from (a byte) instead of reading its input again; and the
 // rewrite that makes them of MaxPool and MaxPoolGrad.
-#include "ops/max_pool_kernel.h"
+#include "ops/max_pool_rows.h"
 #include "ops/post_op.h"
 #include "runtime/op/infer.h"
 #include "runtime/op/op_registry.h"
@@ -40,6 +40,12 @@ Made MakePlaces(PrepareContext& c, bool fast) {
                         run.output(1).mutable_data<uint8_t>());
           return absl::OkStatus();
         });
+      } else if (PoolsInRows(s, r)) {
+        kernel = MakeKernel([=](RunContext& run) {
+          MaxPoolRows(s, r, run.input(0).data<T>(), run.output(0).mutable_data<T>(),
+                      run.output(1).mutable_data<uint8_t>());
+          return absl::OkStatus();
+        });
       }
     }
   });
@@ -75,6 +81,12 @@ Made MakeScatter(PrepareContext& c, bool fast) {
         kernel = MakeKernel([=](RunContext& run) {
           ScatterPlanes(s, r.outer(), run.input(0).data<T>(), run.input(1).data<uint8_t>(),
                         run.output(0).mutable_data<T>());
+          return absl::OkStatus();
+        });
+      } else if (PoolsInRows(s, r)) {
+        kernel = MakeKernel([=](RunContext& run) {
+          ScatterRows(s, r, run.input(0).data<T>(), run.input(1).data<uint8_t>(),
+                      run.output(0).mutable_data<T>());
           return absl::OkStatus();
         });
       }
