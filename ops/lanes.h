@@ -2,6 +2,10 @@
 // and of bytes as integers. Addresses need no alignment.
 #pragma once
 
+#if defined(__AVX512BF16__) && defined(__AVX512DQ__)
+#include <immintrin.h>
+#endif
+
 #include <cstdint>
 #include <cstring>
 
@@ -25,6 +29,14 @@ inline void LoadLanes(const BFloat16* from, FloatLanes* v) {
 }
 // Rounds to the nearest, ties to even; a NaN stays one.
 inline void StoreLanes(const FloatLanes& v, BFloat16* to) {
+#if defined(__AVX512BF16__) && defined(__AVX512DQ__)
+  constexpr int kSubnormal = 0x20;  // the instruction takes these for zeros
+  if (_mm512_fpclass_ps_mask((__m512)v, kSubnormal) == 0) {
+    const __m256bh halves = _mm512_cvtneps_pbh((__m512)v);
+    std::memcpy(static_cast<void*>(to), &halves, sizeof(halves));
+    return;
+  }
+#endif
   using Halves = uint16_t __attribute__((vector_size(32)));
   using Bits = uint32_t __attribute__((vector_size(64)));
   Bits bits;

@@ -288,6 +288,8 @@ void RegisterLayerNormOps(OpRegistry& ops) {
               // See LayerNormGrad; reads x and scale, nothing through Mean and InvStdDev
               .Gradient([](GradContext& g) { EmitGradient(g, true); })
               .Try(Sample().In({3, 40}).In({40}).In({40}))
+              .Try(Sample().In({3, 128}).In({128}).In({128}))
+              .Try(Sample().In({2, 64}).In({64}))
               .Try(Sample().In({2, 3, 4}).In({4}))
               .Try(Sample().In({2, 3, 4}).In({3, 4}).In({3, 4}).Attr("axis", 1))
               .Try(Sample().In({2, 3, 4}).In({4}).In({3, 1}).Attr("axis", -2))
@@ -313,6 +315,7 @@ void RegisterLayerNormOps(OpRegistry& ops) {
               // See LayerNormGrad with center = 0; reads x and scale
               .Gradient([](GradContext& g) { EmitGradient(g, false); })
               .Try(Sample().In({3, 40}).In({40}))
+              .Try(Sample().In({3, 64}).In({64}))
               .Try(Sample().In({2, 3, 4}).In({3, 4}).Attr("axis", 1))
               .Try(Sample().In({2, 3, 4}).In({1}).Attr("axis", 0))
               .Try(Sample().In({0, 4}).In({4})));

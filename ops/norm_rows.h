@@ -8,6 +8,7 @@
 #include <cmath>
 #include <vector>
 
+#include "ops/lanes.h"
 #include "ops/native.h"
 #include "ops/softmax_rows.h"
 #include "ops/vector_math.h"
@@ -39,9 +40,56 @@ S SumOf(int64_t n, F term) {
   }
 }
 
+// Whether rows of n elements of these types are worked on in whole runs of lanes.
+constexpr int64_t kLaneRun = 4 * kLanes;
+template <typename S, typename T>
+constexpr bool HasLanes() {
+  return std::is_same_v<S, float> && (std::is_same_v<T, float> || std::is_same_v<T, BFloat16>);
+}
+
+// The sum of all (x[i] - mean), squared or not; n is a multiple of kLaneRun.
+template <bool kSquares, typename T>
+float SumOfRuns(int64_t n, const T* x, float mean) {
+  FloatLanes sums[4] = {};
+  for (int64_t i = 0; i < n; i += kLaneRun) {
+    for (int64_t k = 0; k < 4; ++k) {
+      FloatLanes v;
+      LoadLanes(x + i + k * kLanes, &v);
+      v -= mean;
+      sums[k] += kSquares ? v * v : v;
+    }
+  }
+  const FloatLanes all = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+  float lanes[kLanes];
+  StoreLanes(all, lanes);
+  return SumLanes(lanes);
+}
+
+// y = (x - mean) * inverse * scale + bias for as many elements; bias may be null, y may be x.
+template <typename T, typename P>
+void ScaleRuns(int64_t n, const RowStatistics<float>& s, const T* x, const P* scale, const P* bias,
+               T* y) {
+  for (int64_t i = 0; i < n; i += kLanes) {
+    FloatLanes v, factor, shift = {};
+    LoadLanes(x + i, &v);
+    LoadLanes(scale + i, &factor);
+    if (bias != nullptr) LoadLanes(bias + i, &shift);
+    v = (v - s.mean) * s.inverse * factor + shift;
+    StoreLanes(v, y + i);
+  }
+}
+
 template <typename S, typename T>
 RowStatistics<S> Normalize(const NormCase& norm, const T* x) {
   const int64_t n = norm.n;
+  if constexpr (HasLanes<S, T>()) {
+    if (n % kLaneRun == 0) {
+      const float count = static_cast<float>(n);
+      const float mean = norm.center ? SumOfRuns<false>(n, x, 0) / count : 0;
+      const float squares = SumOfRuns<true>(n, x, mean);
+      return {mean, 1 / std::sqrt(squares / count + static_cast<float>(norm.epsilon))};
+    }
+  }
   const S count = static_cast<S>(n);
   const S mean =
       norm.center ? SumOf<S>(n, [=](int64_t i) { return static_cast<S>(x[i]); }) / count : S(0);
@@ -68,6 +116,12 @@ void NormForward(const NormCase& norm, const T* x, const P* scale, const P* bias
       const RowStatistics<S> s = Normalize<S>(norm, from);
       if (statistics != nullptr) statistics[r] = s;
       if (norm.chunk == 1 && norm.channels == norm.n) {
+        if constexpr (HasLanes<S, T>() && HasLanes<S, P>()) {
+          if (norm.n % kLaneRun == 0) {
+            ScaleRuns(norm.n, s, from, scale, bias, to);
+            continue;
+          }
+        }
         if (bias != nullptr) {
           GR_INDEPENDENT
           for (int64_t i = 0; i < norm.n; ++i) {

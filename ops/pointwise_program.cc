@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "ops/lanes.h"
 #include "ops/vector_math.h"
 #include "runtime/base/limits.h"
 #include "runtime/base/parallel.h"
@@ -39,13 +40,14 @@ void StoreBlock(DType dtype, const float* x, void* y, int64_t at, int64_t n) {
   if (dtype == DType::kFloat32) {
     std::memcpy(static_cast<float*>(y) + at, x, static_cast<size_t>(n) * sizeof(float));
   } else if (dtype == DType::kBFloat16) {
-    auto* bits = static_cast<uint16_t*>(y) + at;
-    for (int64_t i = 0; i < n; ++i) {
-      const auto u = static_cast<uint32_t>(vm::ToBits(x[i]));
-      const uint32_t rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
-      bits[i] =
-          static_cast<uint16_t>((u & 0x7fffffffu) > 0x7f800000u ? (u >> 16) | 0x40u : rounded);
+    auto* to = static_cast<BFloat16*>(y) + at;
+    int64_t i = 0;
+    for (; i + kLanes <= n; i += kLanes) {
+      FloatLanes v;
+      LoadLanes(x + i, &v);
+      StoreLanes(v, to + i);
     }
+    for (; i < n; ++i) to[i] = BFloat16(x[i]);
   } else {
     auto* bytes = static_cast<uint8_t*>(y) + at;
     for (int64_t i = 0; i < n; ++i) bytes[i] = x[i] != 0 ? 1 : 0;
