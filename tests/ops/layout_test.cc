@@ -128,6 +128,9 @@ TEST_P(LayoutTest, GivesWhatRowMajorGives) {
       // kernels on lanes of channels leave row-major tensors to others
       const bool in_lanes = !layouts[0].is_row_major() && test.inputs[0][1] % 16 == 0;
       if (*kernel == nullptr && !in_lanes && named.name == "lanes") continue;
+#if !defined(__AVX512F__)
+      if (*kernel == nullptr && (named.name == "groups" || named.name == "tiles")) continue;
+#endif
       ASSERT_NE(*kernel, nullptr);
       std::vector<Datum> ins, outs(want->size());
       std::vector<const Datum*> in_pointers;
