@@ -5,6 +5,7 @@ usage: bench_torch.py export DIR NAME...        writes NAME.onnx (inference form
              prints {"ms": median, "min_ms": ..., "mb": peak, "mode": ..., "version": ...} of the fastest; each
              mode runs in a process of its own
              MODE: f32, f32-cl (channels last), bf16 and bf16-cl (autocast); f32 where none is given
+NAME is one of ours, or a classification network of torchvision where that is installed
 """
 
 import json
@@ -150,7 +151,24 @@ class Lstm(nn.Module):
 MODELS = {"mlp": mlp, "lenet": lenet, "resnet18c": resnet18c, "encoder": Encoder, "lstm": Lstm,
           "mobilenetv2": mobilenetv2, "resnet50": resnet50}
 SAMPLES = {"mlp": (784,), "lenet": (1, 28, 28), "resnet18c": (3, 32, 32), "encoder": (128,),
-           "mobilenetv2": (3, 224, 224), "resnet50": (3, 224, 224)}
+           "mobilenetv2": (3, 224, 224), "resnet50": (3, 224, 224)}  # of a network of torchvision: an image
+
+
+WITHOUT_SIDE_OUTPUTS = {name: {"aux_logits": False, "init_weights": False} for name in ("googlenet", "inception_v3")}
+
+
+def model_of(name):
+    torch.manual_seed(0)
+    if name in MODELS:
+        return MODELS[name]()
+    try:
+        from torchvision import models
+    except ImportError:
+        sys.exit(f"there is no model {name}, and no torchvision that could have it; there are {', '.join(MODELS)}")
+    try:
+        return models.get_model(name, weights=None, **WITHOUT_SIDE_OUTPUTS.get(name, {}))
+    except ValueError as e:
+        sys.exit(f"torchvision: {e}")
 
 
 def sample(name, batch):
@@ -159,14 +177,14 @@ def sample(name, batch):
         return torch.randn(50, batch, 40)
     if name == "encoder":
         return torch.randint(0, 4096, (batch, 128))
-    return torch.randn(batch, *SAMPLES[name])
+    side = 299 if name == "inception_v3" else 224
+    return torch.randn(batch, *SAMPLES.get(name, (3, side, side)))
 
 
 def export(folder, names):
     warnings.simplefilter("ignore")
     for name in names:
-        torch.manual_seed(0)
-        model = MODELS[name]()
+        model = model_of(name)
         axes = {"x": {1 if name == "lstm" else 0: "N"}, "y": {0: "N"}}
         legacy = {"dynamo": False} if hasattr(torch.onnx, "dynamo_export") or torch.__version__ >= "2.5" else {}
         for train in (False, True):
@@ -179,8 +197,7 @@ def export(folder, names):
 
 
 def timed_steps(name, batch, mode, seconds):
-    torch.manual_seed(0)
-    model = MODELS[name]().train()
+    model = model_of(name).train()
     x, target = sample(name, batch), torch.randint(0, 10, (batch,))
     if mode.endswith("-cl") and x.dim() == 4:
         model, x = model.to(memory_format=torch.channels_last), x.contiguous(memory_format=torch.channels_last)
@@ -232,7 +249,7 @@ def train(name, batch, threads, seconds, modes):
     if not os.path.exists("/proc/cpuinfo"):
         sys.exit("PyTorch reads /proc/cpuinfo and computes without vector instructions where there is none: "
                  "mount proc in the chroot")
-    images = len(SAMPLES.get(name, ())) == 3
+    images = sample(name, 1).dim() == 4
     rows = []
     for mode in modes or ["f32"]:
         if mode not in ("f32", "f32-cl", "bf16", "bf16-cl"):
