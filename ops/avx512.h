@@ -18,6 +18,18 @@ inline void Unroll(F f) {
   }
 }
 
+// f(first, count) for as few runs of at most `most` of the rows as there must be, of nearly equal
+// length.
+template <typename F>
+inline void EqualRuns(int64_t rows, int64_t most, F f) {
+  int64_t runs = (rows + most - 1) / most;
+  for (int64_t row = 0; row < rows; --runs) {
+    const int64_t count = (rows - row + runs - 1) / runs;
+    f(row, count);
+    row += count;
+  }
+}
+
 // Sixteen numbers of 32 bits in each of sixteen rows, `row_bytes` apart, become the columns of
 // sixteen rows `to_bytes` apart.
 inline void Transpose16(const void* rows, int64_t row_bytes, void* to, int64_t to_bytes) {

@@ -111,14 +111,10 @@ void MultiplyRows(int64_t rows, int64_t blocks, const float* a, int64_t a_step, 
     const int64_t n = std::min(kBlocksAtOnce, blocks - first);
     const float* from = a + first * a_step;
     const float* weights = u + first * kBlock * kColumns * kBlock;
-    // As few runs of rows as there must be, of nearly equal length.
-    int64_t runs = (rows + kRows - 1) / kRows;
-    for (int64_t row = 0; row < rows; --runs) {
-      const int64_t count = (rows - row + runs - 1) / runs;
+    avx512::EqualRuns(rows, kRows, [&](int64_t row, int64_t count) {
       MultiplySome<kRows, kColumns>(count, n, from + row * kBlock, a_step, weights,
                                     adds || first > 0, c + row * kBlock, c_step);
-      row += count;
-    }
+    });
   }
 }
 

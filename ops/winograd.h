@@ -55,15 +55,17 @@ int64_t WeightFloats(int64_t inputs, int64_t outputs);
 // Transforms kPlain or kTurned weights of a convolution from `inputs` to `outputs` channels.
 void TransformWeights(int64_t inputs, int64_t outputs, Weights form, const float* w, float* to);
 
-// What happens to each result before it is stored: + bias[channel] + added[same place], then
-// min(max(v, low), high).
-struct Epilogue {
+// What happens to each result before it is rounded to T and stored: + bias[channel] + added[same
+// place], then min(max(v, low), high).
+template <typename T>
+struct EpilogueOf {
   const float* bias = nullptr;
-  const float* added = nullptr;  // as y; may be y
+  const T* added = nullptr;  // as y; may be y
   bool clamps = false;
   float low = -std::numeric_limits<float>::infinity();
   float high = std::numeric_limits<float>::infinity();
 };
+using Epilogue = EpilogueOf<float>;
 
 // Scratch floats that Convolve needs with so many threads.
 int64_t ConvolveFloats(const Sizes& s, int threads, Weights form);

@@ -64,15 +64,11 @@ void MultiplyRows(int64_t rows, int64_t blocks, const BFloat16* a, int64_t a_ste
                   const BFloat16* u, bool adds, float* c, int64_t c_step) {
   for (int64_t first = 0; first < blocks; first += kBlocksAtOnce) {
     const int64_t n = std::min(kBlocksAtOnce, blocks - first);
-    // As few runs of rows as there must be, of nearly equal length.
-    int64_t runs = (rows + kRows - 1) / kRows;
-    for (int64_t row = 0; row < rows; --runs) {
-      const int64_t count = (rows - row + runs - 1) / runs;
+    avx512::EqualRuns(rows, kRows, [&](int64_t row, int64_t count) {
       MultiplySome<kRows, kColumns>(count, n, a + first * a_step + row * kBlock, a_step,
                                     u + first * kBlock * kColumns * kBlock, adds || first > 0,
                                     c + row * kBlock, c_step);
-      row += count;
-    }
+    });
   }
 }
 

@@ -27,15 +27,7 @@ int64_t WeightCount(int64_t inputs, int64_t outputs);
 void TransformWeights(int64_t inputs, int64_t outputs, Weights form, const BFloat16* w,
                       BFloat16* to);
 
-// What happens to each result before it is rounded and stored: + bias[channel] + added[same place],
-// then min(max(v, low), high).
-struct Epilogue {
-  const float* bias = nullptr;
-  const BFloat16* added = nullptr;  // as y; may be y
-  bool clamps = false;
-  float low = -std::numeric_limits<float>::infinity();
-  float high = std::numeric_limits<float>::infinity();
-};
+using Epilogue = winograd::EpilogueOf<BFloat16>;
 
 // Scratch bytes that Convolve needs with so many threads.
 int64_t ConvolveBytes(const Sizes& s, int threads, Weights form);
